@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forced into every unit (-include): functions that have a safe counterpart in base/. */
+#ifndef BASE_BANNED_H
+#define BASE_BANNED_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll
+#pragma GCC poison localtime gmtime ctime asctime rand srand system popen tmpnam mktemp
+
+#endif

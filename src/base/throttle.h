@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes per second, shared by all who send: a token bucket that holds a quarter of a
+ * second, so that a change of rate takes effect within that time. Any thread.
+ */
+#ifndef BASE_THROTTLE_H
+#define BASE_THROTTLE_H
+
+#include "base/cancel.h"
+
+struct throttle;
+
+MUST_CHECK struct throttle *throttle_new(uint64_t rate_bps); /* bytes/s; 0: no limit */
+void throttle_free(struct throttle *throttle);
+
+void throttle_set_rate(struct throttle *throttle, uint64_t rate_bps);
+uint64_t throttle_rate(struct throttle *throttle);
+
+/* Waits until bytes may leave; false with FAIL_CANCELED. NULL throttle: no limit. */
+MUST_CHECK bool throttle_pass(struct throttle *throttle, uint64_t bytes,
+                              const struct cancel *cancel, struct err *err);
+
+#endif
