@@ -11,9 +11,10 @@
 #include "base/id.h"
 #include "block/digest.h"
 
-#define HASHPAGE_BYTES   4096u
-#define HASHPAGE_DIGESTS 254u /* 254 * 16 + 8 number + 8 map + 8 checksum + 8 reserved   \
-                               */
+#define HASHPAGE_BYTES 4096u
+#define HASHPAGE_DIGESTS                                                                 \
+    254u /* 254 * 16 + 8 number + 8 map + 8 checksum + 8 reserved                        \
+          */
 
 /* All unknown. */
 void hashpage_init(uint8_t page[HASHPAGE_BYTES]);

@@ -72,6 +72,19 @@ struct record {
     uint32_t stored_bytes; /* what it takes in the segment, header to tag */
 };
 
+/* The part of a DATA record's content that belongs to one block. */
+struct record_block {
+    uint64_t block;     /* disk offset / BLOCK_BYTES */
+    size_t start_bytes; /* within content */
+    size_t part_bytes;  /* less than BLOCK_BYTES when only a part of the block is there */
+};
+
+/* Splits content by blocks, ascending: digests[i] is the digest of part i. Uses offset,
+ * length and pieces only. Returns the count (at most RECORD_MAX_BLOCKS), 0 when the
+ * record breaks a rule of the format. */
+size_t record_split(const struct record *record,
+                    struct record_block ret[RECORD_MAX_BLOCKS]);
+
 /* ---- writing ---- */
 
 struct segment_writer; /* one thread */
