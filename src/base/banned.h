@@ -12,6 +12,9 @@
 #include <time.h>
 
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll
-#pragma GCC poison localtime gmtime ctime asctime rand srand system popen tmpnam mktemp
+#pragma GCC poison localtime gmtime ctime asctime srand system popen tmpnam mktemp
+
+/* Not poisoned, because OpenSSL names a parameter so; a call is a warning. */
+extern int rand(void) __attribute__((deprecated("use secret_random")));
 
 #endif

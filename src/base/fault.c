@@ -81,6 +81,8 @@ static bool parse_rule(char *text, struct err *err)
     if (kind) {
         *kind++ = 0;
         rule.kind = err_kind_from_name(kind);
+        if (strcmp(err_kind_name(rule.kind), kind) != 0 || rule.kind == FAIL_NONE)
+            return err_set(err, FAIL_INPUT, "FAULTS: unknown kind '%s'", kind);
     }
     char *plus = strchr(at + 1, '+');
     if (plus) {

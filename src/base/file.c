@@ -2,7 +2,8 @@
 /*
  * Durable files.
  *
- * F1  a name is only ever the target of a rename of a file that was fsynced before;
+ * F1  a name is only ever the target of a rename of a file that was fsynced before, and
+ *     that nobody else writes: every write has a temporary name of its own;
  * F2  after the rename (or unlink) the folder is fsynced before success is reported;
  * F3  a failed write leaves the old content and removes its temporary file.
  * Every step has a fault point, so the crash sweep stops between any two of them.
@@ -10,6 +11,7 @@
 #include "base/file.h"
 
 #include "base/fault.h"
+#include "base/id.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,8 +41,9 @@ bool file_read(const char *path, size_t max_bytes, struct buf *ret, struct err *
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         return err_errno(err, errno, "open '%s'", path);
+    size_t before = ret->bytes;
     for (;;) {
-        if (ret->bytes > max_bytes)
+        if (ret->bytes - before > max_bytes)
             return err_set(err, FAIL_LIMIT, "'%s' is larger than %zu bytes", path,
                            max_bytes);
         buf_reserve(ret, 16 * KIB);
@@ -54,8 +57,6 @@ bool file_read(const char *path, size_t max_bytes, struct buf *ret, struct err *
         if (n == 0)
             break;
     }
-    if (ret->bytes > max_bytes)
-        return err_set(err, FAIL_LIMIT, "'%s' is larger than %zu bytes", path, max_bytes);
     return true;
 }
 
@@ -82,7 +83,7 @@ static bool write_tmp(const char *tmp, const void *data, size_t data_bytes, unsi
                       struct err *err)
 {
     AUTO(close_fd)
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_errno(err, errno, "create '%s'", tmp);
     if (!file_pwrite_full(fd, tmp, data, data_bytes, 0, err))
@@ -97,8 +98,10 @@ static bool write_tmp(const char *tmp, const void *data, size_t data_bytes, unsi
 bool file_write_durable(const char *path, const void *data, size_t data_bytes,
                         unsigned mode, struct err *err)
 {
+    struct id unique = id_random();
+    char unique_text[ID_TEXT_BYTES];
     struct buf name = {0};
-    buf_printf(&name, "%s.tmp", path);
+    buf_printf(&name, "%s.%s.tmp", path, id_text(&unique, unique_text));
     AUTO(free) char *tmp = buf_take_text(&name);
     bool ok = write_tmp(tmp, data, data_bytes, mode, err);
     if (ok && FAULT(FILE_BEFORE_RENAME, err))
@@ -124,6 +127,8 @@ bool file_remove_durable(const char *path, struct err *err)
 
 bool file_make_dirs(const char *path, struct err *err)
 {
+    if (!*path)
+        return err_set(err, FAIL_INPUT, "the name of a folder is empty");
     AUTO(free) char *part = xstrdup(path);
     for (char *p = part + 1;; p++) {
         if (*p != '/' && *p != 0)
@@ -151,7 +156,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     (void)st;
     (void)type;
     (void)ftw;
-    return remove(path);
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
 bool file_remove_tree(const char *path, struct err *err)

@@ -17,6 +17,7 @@
 
 #define FIRST_OTHER_FD 3
 #define POLL_MS        50
+#define POLL_END_MS    2 /* outputs are closed: the end is near */
 
 static char *child_env_one(const char *name)
 {
@@ -67,8 +68,8 @@ static void drain(int fd, struct buf *out, bool *is_open)
     ssize_t n = read(fd, chunk, sizeof chunk);
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
         *is_open = false;
-    if (n > 0 && out && out->bytes + (size_t)n <= PROCESS_OUTPUT_MAX_BYTES)
-        buf_append(out, chunk, (size_t)n);
+    if (n > 0 && out && out->bytes < PROCESS_OUTPUT_MAX_BYTES)
+        buf_append(out, chunk, MIN_OF((size_t)n, PROCESS_OUTPUT_MAX_BYTES - out->bytes));
 }
 
 static bool child_failed(const char *name, int status, struct buf *stderr_text,
@@ -88,30 +89,37 @@ static bool child_failed(const char *name, int status, struct buf *stderr_text,
                    WEXITSTATUS(status), (int)(end - start), text + start);
 }
 
-static bool wait_reading(pid_t pid, const int fds[2], uint64_t deadline_ms,
+struct child_end {
+    pid_t pid;
+    bool is_ended; /* and waited for */
+    int status;
+};
+
+/* Reads both outputs until they are closed and the child has ended (it may close them and
+ * run on). false: the deadline passed or we were canceled. */
+static bool wait_reading(struct child_end *child, const int fds[2], uint64_t until_ms,
                          const struct cancel *cancel, struct buf *outs[2],
                          struct err *err)
 {
-    bool is_open[2] = {true, true}, ok = true;
-    uint64_t until = clock_mono_ms() + deadline_ms;
-    while (is_open[0] || is_open[1]) {
+    bool is_open[2] = {true, true};
+    for (;;) {
         struct pollfd p[2] = {{is_open[0] ? fds[0] : -1, POLLIN, 0},
                               {is_open[1] ? fds[1] : -1, POLLIN, 0}};
-        (void)poll(p, 2, POLL_MS); /* the loop looks again */
+        bool is_reading = is_open[0] || is_open[1];
+        (void)poll(p, 2, is_reading ? POLL_MS : POLL_END_MS); /* the loop looks again */
         for (int i = 0; i < 2; i++)
             if (p[i].revents)
                 drain(fds[i], outs[i], &is_open[i]);
-        if (ok && !cancel_check(cancel, err))
-            ok = false;
-        else if (ok && clock_mono_ms() > until)
-            ok = err_set(err, FAIL_TRANSIENT, "no end after %llu ms",
-                         (unsigned long long)deadline_ms);
-        if (!ok) {
-            (void)kill(pid, SIGKILL); /* then the pipes close */
-            break;
-        }
+        if (!child->is_ended)
+            child->is_ended = waitpid(child->pid, &child->status, WNOHANG) == child->pid;
+        if (!is_open[0] && !is_open[1] && child->is_ended)
+            return true; /* also at the last instant */
+        bool ok = cancel_check(cancel, err);
+        if (ok && clock_mono_ms() > until_ms)
+            ok = err_set(err, FAIL_TRANSIENT, "no end before its deadline");
+        if (!ok)
+            return false;
     }
-    return ok;
 }
 
 bool process_run(const char *const argv[], uint64_t deadline_ms,
@@ -138,14 +146,17 @@ bool process_run(const char *const argv[], uint64_t deadline_ms,
     AUTO(buf_release) struct buf stderr_text = {0};
     if (ok) {
         struct buf *outs[2] = {ret_out, &stderr_text};
-        int fds[2] = {out_pipe[0], err_pipe[0]}, status = 0;
-        ok = wait_reading(pid, fds, deadline_ms, cancel, outs, err);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        int fds[2] = {out_pipe[0], err_pipe[0]};
+        struct child_end end = {.pid = pid};
+        ok = wait_reading(&end, fds, clock_mono_ms() + deadline_ms, cancel, outs, err);
+        if (!end.is_ended)
+            (void)kill(pid, SIGKILL);
+        while (!end.is_ended && waitpid(pid, &end.status, 0) < 0 && errno == EINTR)
             continue;
         if (!ok)
             (void)err_wrap(err, "'%s'", argv[0]);
-        else if (status != 0)
-            ok = child_failed(argv[0], status, &stderr_text, err);
+        else if (end.status != 0)
+            ok = child_failed(argv[0], end.status, &stderr_text, err);
     }
     (void)close(out_pipe[0]);
     (void)close(err_pipe[0]);
@@ -169,11 +180,22 @@ bool process_start(const char *const argv[], const char *log_path, int *ret_pid,
     return ok;
 }
 
+/* Somebody else's child that ended and was not waited for. */
+static bool is_zombie(int pid)
+{
+    char path[32], text[512] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    AUTO(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    const char *state = n > 0 ? strrchr(text, ')') : NULL; /* the name may hold any */
+    return state && state[1] == ' ' && state[2] == 'Z';
+}
+
 bool process_is_alive(int pid)
 {
     if (waitpid(pid, NULL, WNOHANG) == pid)
         return false;
-    return kill(pid, 0) == 0 || errno == EPERM;
+    return (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid);
 }
 
 bool process_stop(int pid, uint64_t grace_ms, struct err *err)

@@ -170,12 +170,11 @@ bool text_unhex(const char *hex, uint8_t *out, size_t out_bytes, struct err *err
     if (strlen(hex) != 2 * out_bytes)
         return err_set(err, FAIL_INPUT, "'%s' does not have %zu hex digits", hex,
                        2 * out_bytes);
-    for (size_t i = 0; i < out_bytes; i++) {
-        int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0)
+    for (const char *p = hex; *p; p++)
+        if (hex_digit(*p) < 0)
             return err_set(err, FAIL_INPUT, "'%s' is not hexadecimal", hex);
-        out[i] = (uint8_t)(high << 4 | low);
-    }
+    for (size_t i = 0; i < out_bytes; i++)
+        out[i] = (uint8_t)(hex_digit(hex[2 * i]) << 4 | hex_digit(hex[2 * i + 1]));
     return true;
 }
 
