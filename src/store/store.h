@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects by name: the log store (segments, manifests) and the state store (plan,
+ * journal, replica state). One operations table in front of dir, memory and fault (azure
+ * blob later).
+ *
+ * Names: 1..512 of [A-Za-z0-9._/-], parts between slashes 1..255 long and not "." or
+ * "..". A name that is a folder of another ("a" beside "a/b") is refused: FAIL_CONFLICT.
+ * An object is there whole or not at all; once store_put returned true it survives a
+ * crash of the machine. A put or remove that failed may have happened all the same (the
+ * last step failed): ask, or do it again. Any thread, several at once on one store.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define STORE_NAME_MAX 512
+#define STORE_PART_MAX 255
+
+enum store_put_mode {
+    STORE_IF_ABSENT, /* FAIL_CONFLICT when it exists; exactly one of two racing puts wins
+                      */
+    STORE_REPLACE,
+};
+
+struct store;
+
+struct store_ops {
+    const char *kind; /* "dir", "memory", "fault" */
+    bool (*put)(struct store *store, const char *name, const uint8_t *data,
+                size_t data_bytes, enum store_put_mode mode, struct err *err);
+    bool (*get)(struct store *store, const char *name, uint64_t offset_bytes,
+                uint8_t *data, size_t data_bytes, size_t *ret_bytes, struct err *err);
+    bool (*size)(struct store *store, const char *name, uint64_t *ret_bytes,
+                 struct err *err);
+    bool (*list)(struct store *store, const char *prefix,
+                 bool (*each)(void *ctx, const char *name, uint64_t bytes,
+                              struct err *err),
+                 void *ctx, struct err *err);
+    bool (*remove)(struct store *store, const char *name, struct err *err);
+    void (*close)(struct store *store);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* data should be page aligned with room up to the next multiple of 4096 behind it (pool
+ * buffers are): then dir writes it without a copy through the page cache. */
+MUST_CHECK bool store_put(struct store *store, const char *name, const uint8_t *data,
+                          size_t data_bytes, enum store_put_mode mode, struct err *err);
+
+/* Up to data_bytes from offset; *ret_bytes is less only at the object's end. FAIL_GONE.
+ */
+MUST_CHECK bool store_get(struct store *store, const char *name, uint64_t offset_bytes,
+                          uint8_t *data, size_t data_bytes, size_t *ret_bytes,
+                          struct err *err);
+
+/* The whole object, appended; FAIL_LIMIT when larger than max_bytes. */
+MUST_CHECK bool store_get_all(struct store *store, const char *name, size_t max_bytes,
+                              struct buf *ret, struct err *err);
+
+MUST_CHECK bool store_size(struct store *store, const char *name, uint64_t *ret_bytes,
+                           struct err *err);
+
+/* Every object whose name starts with prefix (which need not end at a '/'; "" is all), in
+ * ascending byte order of names; each() returning false ends the listing with its error.
+ * Objects put or removed meanwhile, also by each(), may or may not show. FAIL_INPUT when
+ * no name can start with prefix. */
+MUST_CHECK bool store_list(struct store *store, const char *prefix,
+                           bool (*each)(void *ctx, const char *name, uint64_t bytes,
+                                        struct err *err),
+                           void *ctx, struct err *err);
+
+/* Not being there is success; durable. */
+MUST_CHECK bool store_remove(struct store *store, const char *name, struct err *err);
+
+/* Removes every object with that prefix (not ""). */
+MUST_CHECK bool store_remove_prefix(struct store *store, const char *prefix,
+                                    struct err *err);
+
+void store_close(struct store *store);
+AUTO_CLEANUP(struct store, store_close);
+
+/* FAIL_INPUT when the name breaks the rule above. */
+MUST_CHECK bool store_check_name(const char *name, struct err *err);
+
+/* FAIL_INPUT unless some name can start with it. */
+MUST_CHECK bool store_check_prefix(const char *prefix, struct err *err);
+
+/* ---- implementations ---- */
+
+/* A folder; made when missing. Sweeps what a crash left. One process per folder: locked,
+ * a second open is FAIL_CONFLICT. */
+MUST_CHECK struct store *store_dir_open(const char *path, struct err *err);
+MUST_CHECK struct store *store_memory_new(void);
+
+struct store_fault_options {
+    uint64_t seed;
+    uint32_t rate_per_million; /* of calls that misbehave; the same for the same seed */
+    uint64_t after_calls;      /* none before that many */
+    enum err_kind kind;        /* of a call that has no special behaviour chosen below;
+                                * FAIL_NONE: such a call is only delayed */
+    bool drop_after_ack;       /* put reports success but keeps nothing */
+    bool torn_put;             /* put keeps a part and fails */
+    bool corrupt_get;          /* get flips a bit */
+    uint32_t delay_ms;         /* before a call that misbehaves */
+    const char *trigger_path;  /* misbehave only while this file exists; NULL: always */
+};
+/* Wraps and takes ownership of inner. */
+MUST_CHECK struct store *store_fault_new(struct store *inner,
+                                         const struct store_fault_options *options);
+
+#endif
