@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local target as an object: options, the device map, holds and leases. What it does
+ * with a machine is in the files named after the step.
+ */
+#include "target/local.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+
+#define DEVICE_MAP_MAX_BYTES (1 * MIB)
+
+struct local_lease *local_lease_take(struct local *local, const char *machine,
+                                     bool for_writing)
+{
+    struct local_lease *lease = xcalloc(1, sizeof *lease);
+    text_copy(lease->machine, sizeof lease->machine, machine);
+    lease->for_writing = for_writing;
+    LOCK_GUARD(&local->lock);
+    lease->next = local->leases;
+    local->leases = lease;
+    return lease;
+}
+
+void local_lease_drop(struct local *local, struct local_lease *lease)
+{
+    if (!lease)
+        return;
+    LOCK_GUARD(&local->lock);
+    struct local_lease **at = &local->leases;
+    while (*at != lease)
+        at = &(*at)->next;
+    *at = lease->next;
+    free(lease);
+}
+
+bool local_is_leased(struct local *local, const char *machine, bool only_writers)
+{
+    LOCK_GUARD(&local->lock);
+    for (const struct local_lease *lease = local->leases; lease; lease = lease->next)
+        if (strcmp(lease->machine, machine) == 0 && (lease->for_writing || !only_writers))
+            return true;
+    return false;
+}
+
+static bool is_held(const struct local *local, const char *machine)
+{
+    for (const struct local_hold *hold = local->holds; hold; hold = hold->next)
+        if (strcmp(hold->machine, machine) == 0)
+            return true;
+    return false;
+}
+
+struct local_hold *local_hold_take(struct local *local, const char *machine)
+{
+    struct local_hold *hold = xcalloc(1, sizeof *hold);
+    text_copy(hold->machine, sizeof hold->machine, machine);
+    hold->local = local;
+    LOCK_GUARD(&local->lock);
+    while (is_held(local, machine))
+        (void)pthread_cond_wait(&local->hold_gone, &local->lock);
+    hold->next = local->holds;
+    local->holds = hold;
+    return hold;
+}
+
+void local_hold_drop(struct local_hold *hold)
+{
+    if (!hold)
+        return;
+    struct local *local = hold->local;
+    LOCK_GUARD(&local->lock);
+    struct local_hold **at = &local->holds;
+    while (*at != hold)
+        at = &(*at)->next;
+    *at = hold->next;
+    (void)pthread_cond_broadcast(&local->hold_gone); /* cannot fail */
+    free(hold);
+}
+
+const char *local_device_of(const struct local *local, const char *machine,
+                            size_t disk_index)
+{
+    for (size_t i = 0; i < local->device_count; i++)
+        if (local->devices[i].disk_index == disk_index &&
+            strcmp(local->devices[i].machine, machine) == 0)
+            return local->devices[i].path;
+    return NULL;
+}
+
+bool local_check_machine(const struct machine_def *machine, struct err *err)
+{
+    return text_check_name("machine", machine->name, err);
+}
+
+/* One line "<machine> <index> <device>". */
+static bool parse_device(struct local *local, char *line, struct err *err)
+{
+    char *save = NULL;
+    const char *machine = strtok_r(line, " \t", &save);
+    const char *index_text = strtok_r(NULL, " \t", &save);
+    const char *path = strtok_r(NULL, "", &save);
+    uint64_t disk_index;
+    if (!machine || machine[0] == '#')
+        return true;
+    if (!index_text || !path)
+        return err_set(err, FAIL_INPUT,
+                       "line of machine '%.63s' is not '<machine> <index> <device>'",
+                       machine);
+    path += strspn(path, " \t");
+    if (!text_check_name("machine", machine, err) ||
+        !text_parse_u64(index_text, 0, MACHINE_MAX_DISKS - 1, &disk_index, err))
+        return false;
+    if (path[0] != '/' || strlen(path) >= MACHINE_PATH_BYTES)
+        return err_set(err, FAIL_INPUT, "device '%.200s' must be an absolute path", path);
+    if (local_device_of(local, machine, (size_t)disk_index))
+        return err_set(err, FAIL_INPUT, "disk %s of machine '%s' is there twice",
+                       index_text, machine);
+    local->devices =
+        xrealloc(local->devices, local->device_count + 1, sizeof *local->devices);
+    struct local_device *device = &local->devices[local->device_count++];
+    text_copy(device->machine, sizeof device->machine, machine);
+    text_copy(device->path, sizeof device->path, path);
+    device->disk_index = (size_t)disk_index;
+    return true;
+}
+
+static bool load_device_map(struct local *local, const char *path, struct err *err)
+{
+    AUTO(buf_release) struct buf text = {0};
+    if (!file_read(path, DEVICE_MAP_MAX_BYTES, &text, err))
+        return err_wrap(err, "device map");
+    AUTO(free) char *copy = buf_take_text(&text);
+    char *save = NULL;
+    for (char *line = strtok_r(copy, "\r\n", &save); line;
+         line = strtok_r(NULL, "\r\n", &save))
+        if (!parse_device(local, line, err))
+            return err_wrap(err, "device map '%s'", path);
+    return true;
+}
+
+static void local_close(struct target *target)
+{
+    struct local *local = (struct local *)target;
+    assert(!local->leases && !local->holds); /* every disk is closed before */
+    (void)pthread_cond_destroy(&local->hold_gone);
+    (void)pthread_mutex_destroy(&local->lock);
+    free(local->devices);
+    free(local->accel);
+    free(local->qemu_path);
+    free(local->dir);
+    free(local);
+}
+
+static const struct target_ops LOCAL_OPS = {
+    .kind = "local",
+    .check = local_check,
+    .replica_create = local_replica_create,
+    .disk_open = local_disk_open,
+    .disk_resize = local_disk_resize,
+    .test_start = local_test_start,
+    .test_cleanup = local_test_cleanup,
+    .migrate = local_migrate,
+    .complete = local_complete,
+    .remove = local_remove,
+    .close = local_close,
+};
+
+bool target_local_open(const struct target_local_options *options, struct target **ret,
+                       struct err *err)
+{
+    const char *accel = options->accel ? options->accel : "auto";
+    if (strcmp(accel, "auto") != 0 && strcmp(accel, "kvm") != 0 &&
+        strcmp(accel, "tcg") != 0)
+        return err_set(err, FAIL_INPUT, "accel '%s' is not auto, kvm or tcg", accel);
+    if (!file_make_dirs(options->dir, err))
+        return err_wrap(err, "folder of the target");
+    char *real = realpath(options->dir, NULL);
+    if (!real)
+        return err_errno(err, errno, "folder of the target '%s'", options->dir);
+    struct local *local = xcalloc(1, sizeof *local);
+    AUTO(target_close) struct target *guard = &local->base;
+    local->base.ops = &LOCAL_OPS;
+    local->dir = real;
+    local->format = options->format;
+    local->qemu_path =
+        xstrdup(options->qemu_path ? options->qemu_path : "qemu-system-x86_64");
+    local->accel = xstrdup(accel);
+    local->plain_writes = options->plain_writes;
+    (void)pthread_mutex_init(&local->lock, NULL);     /* cannot fail with defaults */
+    (void)pthread_cond_init(&local->hold_gone, NULL); /* cannot fail with defaults */
+    if (options->device_map_path &&
+        !load_device_map(local, options->device_map_path, err))
+        return false;
+    *ret = TAKE(guard);
+    return true;
+}
