@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the files of one cycle (cycle, plan, journal, settle, send); not for others.
+ */
+#ifndef GATEWAY_CYCLE_IMPL_H
+#define GATEWAY_CYCLE_IMPL_H
+
+#include "gateway/cycle.h"
+#include "gateway/hashmap.h"
+
+#define PLAN_MAX_BYTES    (1 * GIB)
+#define JOURNAL_MAX_BYTES (64 * MIB)
+
+struct cycle {
+    /* Set by cycle_open, never changed. */
+    struct cycle_context context;
+    struct snapshot *snapshot;
+    struct plan plan;
+    struct replica_state replica; /* as it was at the start */
+    bool is_resumed;
+    bool may_skip; /* the hash maps tell the truth about the base */
+    struct hashmap *maps[MACHINE_MAX_DISKS];
+    /* What earlier runs of this cycle have sent: read by journal_load. */
+    struct extents covered[MACHINE_MAX_DISKS];
+    uint32_t next_seq[MACHINE_MAX_DISKS];
+    struct manifest manifest; /* guarded by the pipeline's lock while it runs */
+};
+
+/* ---- plan.c ---- */
+MUST_CHECK bool plan_make(struct cycle *cycle, uint64_t number, bool on_demand,
+                          const struct plan *base, const struct plan *doubt,
+                          struct err *err);
+MUST_CHECK bool plan_store(const struct cycle_context *context, const struct plan *plan,
+                           struct err *err);
+/* FAIL_GONE when there is none. */
+MUST_CHECK bool plan_load(const struct cycle_context *context, uint64_t number,
+                          struct plan *ret, struct err *err);
+/* Extents of a disk that need no reading: unallocated in the source (compare-by-hash
+ * plans). */
+MUST_CHECK bool plan_holes(struct cycle *cycle, size_t disk_index, struct extents *ret,
+                           struct err *err);
+
+/* ---- journal.c ---- */
+MUST_CHECK bool journal_store(const struct cycle *cycle,
+                              const struct journal_entry *entry, struct err *err);
+MUST_CHECK bool manifest_store(const struct cycle *cycle, struct err *err);
+MUST_CHECK bool manifest_load(const struct cycle_context *context, uint64_t number,
+                              struct manifest *ret, struct err *err);
+/* Fills covered, next_seq, manifest, progress and tells on_segment. */
+MUST_CHECK bool journal_load(struct cycle *cycle, struct err *err);
+/* Calls each() with every entry of that cycle. */
+MUST_CHECK bool journal_each(const struct cycle_context *context, uint64_t number,
+                             bool (*each)(void *ctx, struct journal_entry *entry,
+                                          struct err *err),
+                             void *ctx, struct err *err);
+
+/* ---- settle.c ---- */
+MUST_CHECK bool replica_state_load(const struct cycle_context *context,
+                                   struct replica_state *ret, struct err *err);
+/* The newest cycle with a plan beyond the recovery point; 0: none. */
+MUST_CHECK bool find_unfinished(const struct cycle_context *context,
+                                uint64_t recovery_point, uint64_t *ret, struct err *err);
+MUST_CHECK bool remove_cycle_data(const struct cycle_context *context, uint64_t number,
+                                  bool keep_plan, struct err *err);
+MUST_CHECK bool open_map(const struct cycle_context *context, size_t disk_index,
+                         struct hashmap **ret, struct err *err);
+
+/* ---- send.c ---- */
+MUST_CHECK bool send_run(struct cycle *cycle, struct err *err);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal: one sealed entry per segment that the log store has acknowledged.
+ *
+ * J1  an entry is written after its segment's put returned: a journalled segment is
+ * there; J2  a segment without an entry (we died in between) is sent again under another
+ * name, the orphan goes with the cycle's other objects; J3  entries stay until the hash
+ * map was advanced from them.
+ */
+#include "gateway/cycle_impl.h"
+
+#include "base/fault.h"
+#include "store/sealed_store.h"
+
+#include <stdatomic.h>
+
+bool journal_store(const struct cycle *cycle, const struct journal_entry *entry,
+                   struct err *err)
+{
+    const struct cycle_context *context = &cycle->context;
+    char name[NAMES_MAX];
+    AUTO(buf_release) struct buf plain = {0};
+    name_journal(&context->machine->id, cycle->plan.cycle, entry->disk_index, entry->seq,
+                 name);
+    journal_entry_encode(entry, &plain);
+    return sealed_put(context->state_store, context->data_key, SEALED_JOURNAL, name,
+                      &plain, err) &&
+           !FAULT(CYCLE_AFTER_JOURNAL, err);
+}
+
+bool manifest_store(const struct cycle *cycle, struct err *err)
+{
+    const struct cycle_context *context = &cycle->context;
+    char name[NAMES_MAX];
+    AUTO(buf_release) struct buf plain = {0};
+    name_manifest(&context->machine->id, cycle->plan.cycle, name);
+    manifest_encode(&cycle->manifest, &plain);
+    return !FAULT(CYCLE_BEFORE_MANIFEST, err) &&
+           sealed_put(context->log_store, context->data_key, SEALED_MANIFEST, name,
+                      &plain, err) &&
+           !FAULT(CYCLE_AFTER_MANIFEST, err);
+}
+
+bool manifest_load(const struct cycle_context *context, uint64_t number,
+                   struct manifest *ret, struct err *err)
+{
+    char name[NAMES_MAX];
+    AUTO(buf_release) struct buf plain = {0};
+    name_manifest(&context->machine->id, number, name);
+    return sealed_get(context->log_store, context->data_key, SEALED_MANIFEST, name,
+                      &plain, err) &&
+           manifest_decode(plain.data, plain.bytes, ret, err);
+}
+
+struct each_entry {
+    const struct cycle_context *context;
+    bool (*each)(void *ctx, struct journal_entry *entry, struct err *err);
+    void *ctx;
+};
+
+static bool load_one(void *ctx, const char *name, uint64_t bytes, struct err *err)
+{
+    const struct each_entry *job = ctx;
+    AUTO(buf_release) struct buf plain = {0};
+    AUTO(journal_entry_release) struct journal_entry entry = {0};
+    (void)bytes;
+    if (!sealed_get(job->context->state_store, job->context->data_key, SEALED_JOURNAL,
+                    name, &plain, err) ||
+        !journal_entry_decode(plain.data, plain.bytes, &entry, err))
+        return err_wrap(err, "journal");
+    return job->each(job->ctx, &entry, err);
+}
+
+bool journal_each(const struct cycle_context *context, uint64_t number,
+                  bool (*each)(void *ctx, struct journal_entry *entry, struct err *err),
+                  void *ctx, struct err *err)
+{
+    char prefix[NAMES_MAX];
+    struct each_entry job = {.context = context, .each = each, .ctx = ctx};
+    name_journal_prefix(&context->machine->id, number, prefix);
+    return store_list(context->state_store, prefix, load_one, &job, err);
+}
+
+struct take_entries {
+    struct cycle *cycle;
+    struct buf found[MACHINE_MAX_DISKS]; /* struct extent, in any order */
+};
+
+static bool take_entry(void *ctx, struct journal_entry *entry, struct err *err)
+{
+    struct take_entries *job = ctx;
+    struct cycle *cycle = job->cycle;
+    struct cycle_progress *progress = cycle->context.progress;
+    if (entry->disk_index >= cycle->plan.disk_count)
+        return err_set(err, FAIL_CORRUPT, "journal entry names disk %u of %zu",
+                       entry->disk_index, cycle->plan.disk_count);
+    struct manifest_segment segment = {.disk_index = entry->disk_index,
+                                       .seq = entry->seq,
+                                       .segment_bytes = entry->segment_bytes};
+    memcpy(segment.salt, entry->salt, sizeof segment.salt);
+    memcpy(segment.tag, entry->tag, sizeof segment.tag);
+    buf_append(&job->found[entry->disk_index], entry->covered.items,
+               entry->covered.count * sizeof *entry->covered.items);
+    cycle->next_seq[entry->disk_index] =
+        MAX_OF(cycle->next_seq[entry->disk_index], entry->seq + 1);
+    manifest_add(&cycle->manifest, &segment);
+    atomic_fetch_add(&progress->done_bytes, extents_total_bytes(&entry->covered));
+    atomic_fetch_add(&progress->content_bytes, entry->content_bytes);
+    atomic_fetch_add(&progress->stored_bytes, entry->segment_bytes);
+    atomic_fetch_add(&progress->segments, 1);
+    return !cycle->context.on_segment ||
+           cycle->context.on_segment(cycle->context.on_segment_ctx, &segment, err);
+}
+
+bool journal_load(struct cycle *cycle, struct err *err)
+{
+    struct take_entries *job = xcalloc(1, sizeof *job);
+    job->cycle = cycle;
+    bool ok = journal_each(&cycle->context, cycle->plan.cycle, take_entry, job, err);
+    for (size_t i = 0; i < cycle->plan.disk_count; i++) {
+        extents_clear(&cycle->covered[i]);
+        extents_add_unsorted(&cycle->covered[i],
+                             (const struct extent *)(const void *)job->found[i].data,
+                             job->found[i].bytes / sizeof(struct extent));
+        buf_release(&job->found[i]);
+    }
+    free(job);
+    return ok;
+}
