@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands and their options. */
+#include "cli/runs.h"
+
+/* clang-format off */
+static const struct cli_option GLOBAL[] = {
+    {"config", CLI_PATH, "FILE", .help = "configuration of the daemon, to find its socket; without it $KEDGE_CONFIG, ./kedge.conf or /etc/kedge/kedged.conf"},
+    {"socket", CLI_PATH, "PATH", .help = "Unix socket of the daemon"},
+    {"url", CLI_TEXT, "URL", .help = "REST API of the daemon instead of the socket; needs --token-file"},
+    {"token-file", CLI_PATH, "FILE", .help = "file with the token for --url"},
+    {"ca-file", CLI_PATH, "FILE", .help = "certificates to trust for an https URL"},
+    {"json", CLI_FLAG, .help = "print JSON"},
+    {"help", CLI_FLAG, .help = "print help"},
+    {0}};
+
+static const struct cli_option JOB[] = {
+    {"wait", CLI_FLAG, .help = "follow the job to its end (the default)"},
+    {"no-wait", CLI_FLAG, .help = "print the number of the job and end"},
+    {0}};
+
+static const struct cli_option SOURCE_ADD[] = {
+    {"qmp", CLI_PATH, "SOCKET", "qmp", .help = "qemu: the VM's QMP Unix socket"},
+    {"scratch-dir", CLI_PATH, "DIR", "scratch_dir", .help = "qemu: folder for copy-before-write files"},
+    {"granularity", CLI_SIZE, "SIZE", "granularity", .help = "qemu: bytes that one bit of change tracking stands for"},
+    {"path", CLI_PATHS, "FILE", "paths", .help = "image: disk image or block device; again for each disk, in order"},
+    {"cpus", CLI_NUMBER, "N", "cpus", .help = "image: virtual processors of the VM made from it"},
+    {"memory", CLI_SIZE, "SIZE", "memory_bytes", .help = "image: memory of the VM made from it"},
+    {0}};
+static const struct cli_option TARGET_ADD[] = {
+    {"dir", CLI_PATH, "DIR", "dir", .help = "local: folder of replicas, tests, VMs and evidence"},
+    {"format", CLI_TEXT, "FORMAT", "format", .help = "local: raw or qcow2"},
+    {"accel", CLI_TEXT, "ACCEL", "accel", .help = "local: auto, kvm or tcg"},
+    {0}};
+static const struct cli_option DISCOVER[] = {
+    {"source", CLI_TEXT, "SOURCE", .help = "only this source"}, {0}};
+static const struct cli_option REPLICATE[] = {
+    {"target", CLI_TEXT, "TARGET", .help = "target to replicate to; not needed when there is only one"},
+    {"name", CLI_TEXT, "NAME", "name", .help = "name here; without it the name at the source"},
+    {"auto-repair", CLI_FLAG, NULL, "auto_repair", true, .help = "resync by itself when change tracking is lost"},
+    {"marker", CLI_TEXT, "TEXT", "marker", .help = "text on the serial console that proves a boot"},
+    {0}};
+static const struct cli_option TEST[] = {
+    {"name", CLI_TEXT, "NAME", "name", .help = "name of the test"},
+    {"network", CLI_TEXT, "NETWORK", "network", .help = "network of the test; without it an isolated one"},
+    {"marker", CLI_TEXT, "TEXT", "marker", .help = "text on the serial console that proves the boot"},
+    {"boot-deadline", CLI_DURATION, "TIME", "boot_deadline_ms", .help = "how long to wait for the boot, like 90s"},
+    {0}};
+static const struct cli_option CLEANUP[] = {
+    {"name", CLI_TEXT, "NAME", "name", .help = "the test to remove; without it all of the machine"}, {0}};
+static const struct cli_option MIGRATE[] = {
+    {"shutdown", CLI_FLAG, NULL, "shutdown", true, .help = "shut the guest down first, so that nothing is lost (the default)"},
+    {"no-shutdown", CLI_FLAG, NULL, "shutdown", false, .help = "leave the guest running: what it writes after the last delta is lost"},
+    {"marker", CLI_TEXT, "TEXT", "marker", .help = "text on the serial console that proves the boot"},
+    {"boot-deadline", CLI_DURATION, "TIME", "boot_deadline_ms", .help = "how long to wait for the boot, like 90s"},
+    {0}};
+static const struct cli_option STATUS[] = {
+    {"watch", CLI_FLAG, .help = "keep the table on the screen and up to date; piped: a line for each change"}, {0}};
+static const struct cli_option JOBS[] = {
+    {"machine", CLI_TEXT, "MACHINE", .help = "only of this machine"},
+    {"limit", CLI_NUMBER, "N", .help = "at most so many"},
+    {0}};
+static const struct cli_option ONE_JOB[] = {
+    {"cancel", CLI_FLAG, .help = "ask it to stop"},
+    {"follow", CLI_FLAG, .help = "follow it to its end"},
+    {0}};
+static const struct cli_option EVENTS[] = {
+    {"follow", CLI_FLAG, .help = "go on with new ones as they come"},
+    {"since", CLI_NUMBER, "ID", .help = "only after this event"},
+    {0}};
+
+static const struct cli_option HELP[] = {
+    {"man", CLI_FLAG, .help = "print the manual page"}, {0}};
+
+#define SETUP   "Set up"
+#define MACHINE "Machines"
+#define CUTOVER "Test and cut over"
+#define WATCH   "Watch and steer"
+#define SELF    "About kedge"
+
+static const struct cli_command COMMANDS[] = {
+    {"init", SETUP, "[DIR]", "make configuration, keys and folders", "Everything goes below DIR; without it to /etc/kedge, /var/lib/kedge and /run/kedge. Nothing is overwritten.", NULL, .run = run_init, .is_local = true},
+    {"source add", SETUP, "NAME KIND", "add where machines come from", "KIND is qemu (a running VM) or image (disk images without change tracking). It is opened once to prove that it works.", SOURCE_ADD, .run = run_source_add},
+    {"source list", SETUP, "", "show the sources", NULL, NULL, .run = run_source_list},
+    {"source check", SETUP, "NAME", "find what would go wrong before anything starts", "Ends with exit code 6 when there is a blocker.", NULL, .run = run_source_check},
+    {"source remove", SETUP, "NAME", "remove a source that no machine uses", NULL, NULL, .run = run_source_remove},
+    {"target add", SETUP, "NAME KIND", "add where machines go to", "KIND is local (files and QEMU virtual machines on the daemon's host).", TARGET_ADD, .run = run_target_add},
+    {"target list", SETUP, "", "show the targets", NULL, NULL, .run = run_target_list},
+    {"target remove", SETUP, "NAME", "remove a target that no machine uses", NULL, NULL, .run = run_target_remove},
+    {"discover", SETUP, "", "show the machines that the sources have", NULL, DISCOVER, .run = run_discover},
+
+    {"replicate", MACHINE, "SOURCE MACHINE", "start to replicate a machine", "MACHINE is its name at the source. The first cycle copies the disks, later ones what has changed.", REPLICATE, .run = run_replicate, .starts_job = true},
+    {"list", MACHINE, "", "show the replicated machines", NULL, NULL, .run = run_list},
+    {"status", MACHINE, "[MACHINE]", "show the state of all machines, or all of one", "With --watch the table stays on the screen; q or Ctrl-C ends it.", STATUS, .run = run_status},
+    {"sync", MACHINE, "MACHINE", "run a delta cycle now", NULL, NULL, .run = run_operate, .starts_job = true},
+    {"pause", MACHINE, "MACHINE", "start no cycles until resumed", NULL, NULL, .run = run_operate, .starts_job = true},
+    {"resume", MACHINE, "MACHINE", "go on after a pause", NULL, NULL, .run = run_operate, .starts_job = true},
+    {"resync", MACHINE, "MACHINE", "compare whole disks and send what differs", "Repairs a machine whose change tracking was lost.", NULL, .run = run_operate, .starts_job = true},
+    {"verify", MACHINE, "MACHINE", "prove that source and replica are equal", "Runs a delta cycle, then compares snapshot and replica sector by sector; names the first differences otherwise.", NULL, .run = run_operate, .starts_job = true},
+    {"stop", MACHINE, "MACHINE", "end replication and remove the replica", NULL, NULL, .run = run_operate, .starts_job = true},
+
+    {"test-migrate", CUTOVER, "MACHINE", "boot a VM from a clone of the replica", "Replication goes on; the replica is not touched.", TEST, .run = run_operate, .starts_job = true},
+    {"test-cleanup", CUTOVER, "MACHINE", "remove test VMs", NULL, CLEANUP, .run = run_operate, .starts_job = true},
+    {"migrate", CUTOVER, "MACHINE", "send the last changes and start the VM at the target", NULL, MIGRATE, .run = run_operate, .starts_job = true},
+    {"complete", CUTOVER, "MACHINE", "remove what replication needed; the machine leaves the list", NULL, NULL, .run = run_operate, .starts_job = true},
+
+    {"jobs", WATCH, "", "show jobs, newest first", NULL, JOBS, .run = run_jobs},
+    {"job", WATCH, "ID", "show, follow or cancel a job", NULL, ONE_JOB, .run = run_job},
+    {"events", WATCH, "", "show what happened", NULL, EVENTS, .run = run_events},
+    {"throttle", WATCH, "[RATE]", "show or set the bound of bytes a second that leave", "RATE is like 20M; 0 is no bound. Takes effect at once.", NULL, .run = run_throttle},
+
+    {"openapi", SELF, "", "print the OpenAPI document of the REST API", NULL, NULL, .run = run_openapi},
+    {"version", SELF, "", "print the version of kedge", NULL, NULL, .run = run_version, .is_local = true},
+    {"help", SELF, "[COMMAND [WORD]]", "print help", NULL, HELP, .run = run_help, .is_local = true},
+    {"completion", SELF, "SHELL", "print completion for bash or zsh", "For bash: source <(kedge completion bash).", NULL, .run = run_completion, .is_local = true},
+    {0}};
+/* clang-format on */
+
+const struct cli_command *cli_commands(void)
+{
+    return COMMANDS;
+}
+
+const struct cli_option *cli_global_options(void)
+{
+    return GLOBAL;
+}
+
+const struct cli_option *cli_job_options(void)
+{
+    return JOB;
+}

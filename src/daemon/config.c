@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The option table and the parser of the configuration file.
+ *
+ * A file without sections: `key = value`, '#' begins a comment line. Every value is
+ * checked when it is read, so that an error names file and line, and never when it is
+ * first used, hours later.
+ */
+#include "daemon/config_options.h"
+
+#include "api/server.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+#define MAX_OPTIONS 32
+#define AT(field)   .offset = offsetof(struct config, field)
+
+/* clang-format off */
+static const struct config_option OPTIONS[] = {
+    {"roles", OPTION_CHOICE, "all", AT(roles), .choices = (const char *const[]){"all", NULL},
+     .help = "what this process does",
+     .man = "\"all\" runs every role (vault, gateway, applier) in one process; it is the only value of this version."},
+    {"data_dir", OPTION_PATH, "/var/lib/kedge", AT(data_dir),
+     .help = "catalog and maps of the machines; only one kedged at a time",
+     .man = "Made with mode 0700 when it is not there. Back it up together with the key file."},
+    {"run_dir", OPTION_PATH, "/run/kedge", AT(run_dir),
+     .help = "folder of the Unix socket kedged.sock",
+     .man = "The path of the socket must not be longer than 107 bytes."},
+    {"log_store", OPTION_STORE, "dir:$data_dir/log", AT(log_store),
+     .help = "where the segments of running cycles go",
+     .man = "Segments are encrypted; they are removed when a cycle has been applied."},
+    {"state_store", OPTION_STORE, "dir:$data_dir/state", AT(state_store),
+     .help = "where the progress of running cycles is kept",
+     .man = "Journals and bitmaps, with which an interrupted cycle goes on."},
+    {"key_file", OPTION_PATH, "$data_dir/master.key", AT(key_file),
+     .help = "master key, mode 0600; made by 'kedge init'",
+     .man = "It wraps the data key of each machine. Without it nothing that was stored can be read. kedged does not start when others may read it."},
+    {"token_file", OPTION_PATH, "$data_dir/api.token", AT(token_file),
+     .help = "bearer token of the TCP interface, mode 0600; made by 'kedge init'",
+     .man = "Only its first line counts. Not used on the Unix socket."},
+    {"listen", OPTION_LISTEN, "none", AT(listen),
+     .help = "loopback address of the REST API besides the Unix socket",
+     .man = "Port 0 takes a free one, which is logged. Put a proxy with TLS in front to serve other hosts."},
+    {"job_threads", OPTION_NUMBER, "4", 1, 256, AT(job_threads),
+     .help = "machines worked on at once", .man = NULL},
+    {"cycle_workers", OPTION_NUMBER, "2", 1, 64, AT(cycle_workers),
+     .help = "threads that hash, compress and encrypt in each cycle", .man = NULL},
+    {"segment_size", OPTION_SIZE, "8M", 1 * MIB, 64 * MIB, AT(segment_bytes),
+     .help = "size of one object in the log store",
+     .man = "A gateway that dies sends at most the segments in flight again."},
+    {"compression", OPTION_CHOICE, "fast", AT(compression),
+     .choices = (const char *const[]){"fast", "compact", "none", NULL},
+     .help = "fast (lz4), compact (zstd) or none",
+     .man = "\"compact\" takes more processor time and sends less: choose it when the link is slower than about 100 MiB/s."},
+    {"throttle", OPTION_SIZE, "0", 0, 1 * TIB, AT(throttle_bps), .is_reloaded = true,
+     .help = "bytes a second that may leave this host; 0 is no bound",
+     .man = "It can be changed at any time with 'kedge throttle', until the next start or reload."},
+    {"delta_min", OPTION_DURATION, "1h", 1000, 366 * UINT64_C(86400000), AT(delta_min_ms),
+     .help = "shortest time between two delta cycles",
+     .man = "The next delta begins min(max(delta_min, duration of the last / 2), delta_max) after the last one."},
+    {"delta_max", OPTION_DURATION, "12h", 1000, 366 * UINT64_C(86400000), AT(delta_max_ms),
+     .help = "longest time between two delta cycles", .man = "Not shorter than delta_min."},
+    {"auto_repair", OPTION_BOOL, "no", AT(auto_repair),
+     .help = "resync by itself when change tracking was lost",
+     .man = "Otherwise the machine waits in \"Repair pending\" for 'kedge resync'."},
+    {"log_level", OPTION_CHOICE, "info", AT(log_level), .is_reloaded = true,
+     .choices = (const char *const[]){"debug", "info", "warn", "error", NULL},
+     .help = "least level of the log lines on standard error", .man = NULL},
+};
+/* clang-format on */
+_Static_assert(ARRAY_COUNT(OPTIONS) <= MAX_OPTIONS, "raise MAX_OPTIONS");
+
+const struct config_option *config_options(size_t *ret_count)
+{
+    *ret_count = ARRAY_COUNT(OPTIONS);
+    return OPTIONS;
+}
+
+static bool option_is_text(const struct config_option *option)
+{
+    return option->type == OPTION_PATH || option->type == OPTION_STORE ||
+           option->type == OPTION_CHOICE || option->type == OPTION_LISTEN;
+}
+
+void config_release(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(OPTIONS); i++)
+        if (option_is_text(&OPTIONS[i])) {
+            free(*config_text_at(config, &OPTIONS[i]));
+            *config_text_at(config, &OPTIONS[i]) = NULL;
+        }
+}
+
+/* ---- one value ---- */
+
+static bool check_choice(const struct config_option *option, const char *value,
+                         struct err *err)
+{
+    for (size_t i = 0; option->choices[i]; i++)
+        if (strcmp(option->choices[i], value) == 0)
+            return true;
+    if (strcmp(option->name, "roles") == 0)
+        return err_set(err, FAIL_INPUT,
+                       "role '%.40s' cannot run alone in this version; write roles = all",
+                       value);
+    AUTO(buf_release) struct buf values = {0};
+    config_option_values(option, &values);
+    return err_set(err, FAIL_INPUT, "'%.60s' is not a value of %s; allowed: %s", value,
+                   option->name, buf_text(&values));
+}
+
+static bool check_path(const char *name, const char *value, struct err *err)
+{
+    if (value[0] != '/')
+        return err_set(err, FAIL_INPUT, "%s is '%.100s'; it must be an absolute path",
+                       name, value);
+    if (strlen(value) > 1024)
+        return err_set(err, FAIL_INPUT, "%s is longer than 1024 bytes", name);
+    return true;
+}
+
+static bool check_text(const struct config_option *option, const char *value,
+                       struct err *err)
+{
+    const char *host;
+    uint16_t port;
+    switch (option->type) {
+    case OPTION_CHOICE:
+        return check_choice(option, value, err);
+    case OPTION_LISTEN:
+        return strcmp(value, "none") == 0 || api_listen_parse(value, &host, &port, err);
+    case OPTION_STORE:
+        if (!text_starts_with(value, "dir:"))
+            return err_set(err, FAIL_INPUT, "%s is '%.100s'; write dir:/absolute/path",
+                           option->name, value);
+        return check_path(option->name, value + 4, err);
+    default:
+        return check_path(option->name, value, err);
+    }
+}
+
+static bool set_value(const struct config_option *option, struct config *config,
+                      const char *value, struct err *err)
+{
+    uint64_t *number = config_number_at(config, option);
+    switch (option->type) {
+    case OPTION_NUMBER:
+        return text_parse_u64(value, option->min, option->max, number, err);
+    case OPTION_SIZE:
+        return text_parse_size(value, option->min, option->max, number, err);
+    case OPTION_BOOL:
+        return text_parse_bool(value, config_bool_at(config, option), err);
+    case OPTION_DURATION: {
+        uint64_t ms;
+        if (!text_parse_duration_ms(value, &ms, err))
+            return false;
+        if (ms < option->min || ms > option->max)
+            return err_set(err, FAIL_INPUT, "'%s' is out of range; allowed is 1s to 366d",
+                           value);
+        *number = ms;
+        return true;
+    }
+    default:
+        if (!check_text(option, value, err))
+            return false;
+        free(*config_text_at(config, option));
+        *config_text_at(config, option) = xstrdup(value);
+        return true;
+    }
+}
+
+/* ---- the file ---- */
+
+struct reader {
+    const char *name;
+    size_t line;
+    struct config *config;
+    size_t set_at[MAX_OPTIONS]; /* line that set the option; 0: none */
+};
+
+static char *trim(char *text)
+{
+    while (isblank((unsigned char)*text))
+        text++;
+    size_t length = strlen(text);
+    while (length && isspace((unsigned char)text[length - 1]))
+        text[--length] = 0;
+    return text;
+}
+
+static const struct config_option *find_option(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(OPTIONS); i++)
+        if (strcmp(OPTIONS[i].name, name) == 0)
+            return &OPTIONS[i];
+    return NULL;
+}
+
+static bool read_line(struct reader *reader, char *line, struct err *err)
+{
+    line = trim(line);
+    if (*line == 0 || *line == '#')
+        return true;
+    if (*line == '[')
+        return err_set(err, FAIL_INPUT,
+                       "'%.40s': there are no sections; write key = value", line);
+    char *value = strchr(line, '=');
+    if (!value)
+        return err_set(err, FAIL_INPUT, "'%.60s' has no '='; write key = value", line);
+    *value++ = 0;
+    char *key = trim(line);
+    value = trim(value);
+    const struct config_option *option = find_option(key);
+    if (!option)
+        return err_set(err, FAIL_INPUT,
+                       "'%.60s' is not an option; 'kedged --help' lists them all", key);
+    size_t i = (size_t)(option - OPTIONS);
+    if (reader->set_at[i])
+        return err_set(err, FAIL_INPUT, "'%s' is set already at line %zu; keep one", key,
+                       reader->set_at[i]);
+    reader->set_at[i] = reader->line;
+    if (*value == 0)
+        return err_set(err, FAIL_INPUT,
+                       "'%s' has no value; remove the line for the default", key);
+    if (!set_value(option, reader->config, value, err))
+        return text_starts_with(err->text, option->name)
+                   ? false
+                   : err_wrap(err, "%s", option->name);
+    return true;
+}
+
+static bool read_lines(struct reader *reader, const char *text, size_t text_bytes,
+                       struct err *err)
+{
+    const char *at = text, *end = text + text_bytes;
+    while (at < end) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t length = (size_t)((stop ? stop : end) - at);
+        reader->line++;
+        AUTO(buf_release) struct buf line = {0};
+        buf_append(&line, at, length);
+        bool ok = memchr(at, 0, length)
+                      ? err_set(err, FAIL_INPUT, "the line holds a NUL character")
+                      : read_line(reader, (char *)(uintptr_t)buf_text(&line), err);
+        if (!ok)
+            return err_wrap(err, "%s:%zu", reader->name, reader->line);
+        at += length + 1;
+    }
+    return true;
+}
+
+/* Defaults of what the file does not set; data_dir comes before those that name it. */
+static void fill_in(struct reader *reader)
+{
+    static const char VARIABLE[] = "$data_dir";
+    struct err never = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_COUNT(OPTIONS); i++) {
+        if (reader->set_at[i])
+            continue;
+        const char *fallback = OPTIONS[i].fallback;
+        const char *variable = strstr(fallback, VARIABLE);
+        AUTO(buf_release) struct buf value = {0};
+        if (variable)
+            buf_printf(&value, "%.*s%s%s", (int)(variable - fallback), fallback,
+                       reader->config->data_dir, variable + sizeof VARIABLE - 1);
+        else
+            buf_append_text(&value, fallback);
+        if (option_is_text(&OPTIONS[i]))
+            *config_text_at(reader->config, &OPTIONS[i]) = buf_take_text(&value);
+        else if (!set_value(&OPTIONS[i], reader->config, buf_text(&value), &never))
+            abort(); /* a default of ours that its own option refuses */
+    }
+}
+
+static bool check_together(const struct reader *reader, struct err *err)
+{
+    const struct config *c = reader->config;
+    if (c->delta_max_ms < c->delta_min_ms)
+        return err_set(
+            err, FAIL_INPUT,
+            "%s: delta_max is shorter than delta_min; make it at least as long",
+            reader->name);
+    if (strlen(c->run_dir) + sizeof "/" CONFIG_SOCKET_NAME > 108)
+        return err_set(
+            err, FAIL_INPUT,
+            "%s: run_dir '%.120s' is too long for a socket; use one of at most "
+            "%zu bytes",
+            reader->name, c->run_dir, 108 - sizeof "/" CONFIG_SOCKET_NAME);
+    return true;
+}
+
+bool config_parse_text(const char *name, const char *text, size_t text_bytes,
+                       struct config *ret, struct err *err)
+{
+    struct reader reader = {.name = name, .config = ret};
+    *ret = (struct config){0};
+    bool ok = read_lines(&reader, text, text_bytes, err);
+    if (ok) {
+        fill_in(&reader);
+        ok = check_together(&reader, err);
+    }
+    if (!ok)
+        config_release(ret);
+    return ok;
+}
+
+bool config_read(const char *path, struct config *ret, struct err *err)
+{
+    AUTO(buf_release) struct buf text = {0};
+    if (!file_read(path, CONFIG_MAX_BYTES, &text, err)) {
+        if (err->kind == FAIL_GONE)
+            return err_set(
+                err, FAIL_GONE,
+                "there is no configuration '%s'; make one with 'kedge init' or "
+                "name another with --config",
+                path);
+        return false;
+    }
+    return config_parse_text(path, buf_text(&text), text.bytes, ret, err);
+}
+
+void config_differences(const struct config *a, const struct config *b, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(OPTIONS); i++) {
+        AUTO(buf_release) struct buf old = {0}, new = {0};
+        if (OPTIONS[i].is_reloaded)
+            continue;
+        config_option_value(&OPTIONS[i], a, &old);
+        config_option_value(&OPTIONS[i], b, &new);
+        if (strcmp(buf_text(&old), buf_text(&new)) != 0)
+            buf_printf(out, "%s%s", out->bytes ? "," : "", OPTIONS[i].name);
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opens what the options of a source or target describe. Any thread. */
+#ifndef VAULT_ENDS_OPEN_H
+#define VAULT_ENDS_OPEN_H
+
+#include "http/json.h"
+#include "source/source.h"
+#include "target/target.h"
+
+/* name: for errors, and the machine's of an image source that has none in its options.
+ * Texts in options must live as long as what is opened. */
+MUST_CHECK struct source *end_open_source(const char *name, const char *kind,
+                                          const json_t *options, struct err *err);
+MUST_CHECK struct target *end_open_target(const char *name, const char *kind,
+                                          const json_t *options, struct err *err);
+
+#endif

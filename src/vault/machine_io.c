@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that a step needs to touch a machine's data: the unwrapped data key, the
+ * open source (this step's alone) and target, and the contexts of gateway and applier.
+ * Opened per step, so that a source or a key that came back is seen by the next try, and
+ * the key is in memory only while it is used.
+ */
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "vault/vault_impl.h"
+
+static void fill_contexts(struct work *work, struct machine_io *io)
+{
+    struct vault *vault = io->vault;
+    io->cycle = (struct cycle_context){
+        .machine = io->def,
+        .data_key = io->key,
+        .key_id = io->key_id,
+        .source = io->source,
+        .log_store = vault->log_store,
+        .state_store = vault->state_store,
+        .map_dir = io->map_dir,
+        .throttle = vault->throttle,
+        .cancel = &work->cancel,
+        .progress = &work->machine->watch.progress,
+        .options = vault->cycle_options,
+    };
+    io->apply = (struct apply_context){
+        .machine = io->def,
+        .data_key = io->key,
+        .target = io->target,
+        .log_store = vault->log_store,
+        .state_store = vault->state_store,
+        .cancel = &work->cancel,
+        .progress = &work->machine->watch.applied,
+        .workers = vault->cycle_options.workers,
+    };
+}
+
+bool machine_io_open(struct work *work, unsigned needs, struct machine_io *ret,
+                     struct err *err)
+{
+    struct vault *vault = work->vault;
+    struct machine *machine = work->machine;
+    char id[ID_TEXT_BYTES];
+    *ret = (struct machine_io){.vault = vault, .machine = machine};
+    ret->def = machine_def_copy(vault, machine);
+    AUTO(free) char *maps = file_join(vault->data_dir, "maps");
+    ret->map_dir = file_join(maps, id_text(&machine->id, id));
+    if (needs & IO_KEY) {
+        ret->key = keys_unwrap(vault->keys, &machine->id, machine->key_wrapped,
+                               &ret->key_id, err);
+        if (!ret->key)
+            return err_wrap(err, "data key of machine '%s'", machine->name);
+    }
+    if (needs & IO_TARGET) {
+        ret->target = ends_target(vault, machine->target, err);
+        if (!ret->target)
+            return false;
+    }
+    if (needs & IO_SOURCE) {
+        ret->source = ends_source_take(vault, machine->source, 0, &work->cancel, err);
+        if (!ret->source)
+            return false;
+    }
+    fill_contexts(work, ret);
+    return true;
+}
+
+void machine_io_close(struct machine_io *io)
+{
+    if (io->source)
+        ends_source_give(io->vault, io->machine->source, io->source);
+    secret_free(io->key);
+    free(io->map_dir);
+    free(io->def);
+    *io = (struct machine_io){0};
+}
+
+bool replica_make_whole(struct machine_io *io, struct err *err)
+{
+    struct replica_state state;
+    if (!apply_recover(&io->apply, err))
+        return err_wrap(err, "finish the interrupted cycle");
+    if (!apply_state_get(&io->apply, &state, err))
+        return false;
+    if (state.recovery_point == 0)
+        return err_set(err, FAIL_CONFLICT,
+                       "machine '%s' has no recovery point; ask for sync first",
+                       io->machine->name);
+    if (state.doubt || state.applying)
+        return err_set(err, FAIL_CONFLICT,
+                       "the replica of machine '%s' holds a part of cycle %llu; ask for "
+                       "sync to make it whole",
+                       io->machine->name,
+                       (unsigned long long)(state.doubt ? state.doubt : state.applying));
+    return true;
+}

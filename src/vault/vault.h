@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vault: which machines there are, what state each is in, which jobs run. Everything
+ * a client can see or do goes through here; the API is a thin layer above it.
+ *
+ * Views are JSON objects whose fields are documented in doc/api.md; operations become
+ * jobs. All calls: any thread, none blocks for long but vault_wait. The catalog is the
+ * memory: a vault that is killed at any step goes on after restart.
+ */
+#ifndef VAULT_VAULT_H
+#define VAULT_VAULT_H
+
+#include "base/cancel.h"
+#include "http/json.h"
+
+struct vault;
+
+struct vault_options {
+    const char *data_dir;    /* catalog, hash maps; 0700 */
+    const char *log_store;   /* "dir:/path" */
+    const char *state_store; /* "dir:/path" */
+    const char *key_file;    /* master key */
+    uint32_t job_threads;    /* machines worked on at once; 0: 4 */
+    uint32_t cycle_workers;  /* 0: 2 */
+    uint32_t segment_bytes;  /* 0: 8 MiB */
+    const char *compression; /* "fast" (lz4), "compact" (zstd, 1 MiB), "none" */
+    uint64_t throttle_bps;   /* bytes/s; 0: none */
+    uint64_t delta_min_ms; /* 0: 1 h: next delta = min(max(delta_min, previous/2), max) */
+    uint64_t delta_max_ms; /* 0: 12 h */
+    bool auto_repair;
+};
+
+MUST_CHECK struct vault *vault_open(const struct vault_options *options, struct err *err);
+/* Stops admitting, detaches running cycles so that they can be resumed, waits for
+ * threads. */
+void vault_close(struct vault *vault);
+AUTO_CLEANUP(struct vault, vault_close);
+
+/* ---- sources and targets ---- */
+/* options: qemu {qmp, name?, scratch_dir?, granularity?, scratch_max?}, image {paths[],
+ * name?, cpus?, memory_bytes?, changes?}; local {dir, format?, accel?, qemu?,
+ * device_map?}; any of them {fault?: {seed, rate_per_million, after, kind, delay_ms,
+ * corrupt, trigger}}. Opened once to prove that it works; FAIL_CONFLICT: name taken. */
+MUST_CHECK bool vault_source_add(struct vault *vault, const char *name, const char *kind,
+                                 const json_t *options, struct err *err);
+MUST_CHECK bool vault_source_remove(struct vault *vault, const char *name,
+                                    struct err *err);
+MUST_CHECK json_t *vault_source_list(struct vault *vault, struct err *err);
+/* {findings: [{severity, code, what, why, remedy}]} */
+MUST_CHECK json_t *vault_source_check(struct vault *vault, const char *name,
+                                      struct err *err);
+MUST_CHECK bool vault_target_add(struct vault *vault, const char *name, const char *kind,
+                                 const json_t *options, struct err *err);
+MUST_CHECK bool vault_target_remove(struct vault *vault, const char *name,
+                                    struct err *err);
+MUST_CHECK json_t *vault_target_list(struct vault *vault, struct err *err);
+
+/* Machines that the source (NULL: every source) has now: {machines: [...]} */
+MUST_CHECK json_t *vault_discover(struct vault *vault, const char *source,
+                                  struct err *err);
+
+/* ---- machines ---- */
+enum vault_operation {
+    OP_REPLICATE, /* the first one; made by vault_replicate */
+    OP_SYNC,      /* a delta cycle now */
+    OP_PAUSE,
+    OP_RESUME,
+    OP_STOP,         /* {force?}: also when the source cannot be cleaned up */
+    OP_TEST_MIGRATE, /* {name?, network?, marker?, boot_deadline_ms?} */
+    OP_TEST_CLEANUP, /* {name?} */
+    OP_MIGRATE,      /* {shutdown?, shutdown_deadline_ms?, marker?, boot_deadline_ms?} */
+    OP_COMPLETE,
+    OP_VERIFY, /* a delta cycle, then snapshot and replica compared sector by sector */
+    OP_RESYNC,
+    OP_COUNT,
+};
+const char *vault_operation_name(enum vault_operation operation); /* "test-migrate" ... */
+MUST_CHECK bool vault_operation_from_name(const char *name, enum vault_operation *ret);
+
+/* Enables replication. options {name?, auto_repair?, marker?}. Pre-flight blockers:
+ * FAIL_CONFLICT, first one in the text, all of them in the job's result. *ret_job: the
+ * job's id. */
+MUST_CHECK bool vault_replicate(struct vault *vault, const char *source,
+                                const char *machine, const char *target,
+                                const json_t *options, const char *idempotency_key,
+                                uint64_t *ret_job, struct err *err);
+
+/* Starts an operation on a replicating machine (by name or id). Not allowed in its state:
+ * FAIL_CONFLICT with state, reason and what would make it possible. Asking twice with the
+ * same idempotency key (NULL: none) gives the same job. */
+MUST_CHECK bool vault_operate(struct vault *vault, const char *machine,
+                              enum vault_operation operation, const json_t *options,
+                              const char *idempotency_key, uint64_t *ret_job,
+                              struct err *err);
+
+/* {machines: [machine...]}; one machine: see doc/api.md */
+MUST_CHECK json_t *vault_list(struct vault *vault, struct err *err);
+MUST_CHECK json_t *vault_show(struct vault *vault, const char *machine, struct err *err);
+
+/* ---- jobs, events, throttle ---- */
+MUST_CHECK json_t *vault_jobs(struct vault *vault, const char *machine, uint64_t limit,
+                              struct err *err);
+MUST_CHECK json_t *vault_job(struct vault *vault, uint64_t job, struct err *err);
+MUST_CHECK bool vault_job_cancel(struct vault *vault, uint64_t job, struct err *err);
+/* Events with id > since, oldest first: {events: [...], next: id} */
+MUST_CHECK json_t *vault_events(struct vault *vault, uint64_t since, uint64_t limit,
+                                struct err *err);
+/* Returns when there is an event with id > since, at the deadline, or when canceled. */
+void vault_wait(struct vault *vault, uint64_t since, uint64_t deadline_ms,
+                const struct cancel *cancel);
+MUST_CHECK json_t *vault_throttle_get(struct vault *vault, struct err *err);
+MUST_CHECK bool vault_throttle_set(struct vault *vault, uint64_t bytes_per_second,
+                                   struct err *err);
+/* {version, uptime_ms, machines, jobs_running, data_dir, ...} */
+MUST_CHECK json_t *vault_status(struct vault *vault, struct err *err);
+
+#endif
