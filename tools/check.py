@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test there is, or the tiers named on the command line, and ends with the line
+'N passed, N failed' (', N skipped' when there are). Exit status 1 when anything failed.
+
+  tree     ranks, formatting, lengths, documents, headers that compile alone
+  gcc      gcc, warnings are errors, fault points compiled in: every unit test, the flows
+  asan     clang with ASan and UBSan: every unit test and the fuzz corpora
+  tsan     clang with TSan: the threaded parts
+  release  gcc -O2 as installed: builds without a warning
+  crash    each named fault point x {error, crash}, random kill -9 (bounded)
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TIERS = ["tree", "gcc", "release", "asan", "tsan", "crash"]
+totals = {"passed": 0, "failed": 0, "skipped": 0}
+failures = []
+
+
+def count(kind, name, detail=""):
+    totals[kind] += 1
+    if kind == "failed":
+        failures.append(name)
+        print(f"FAILED  {name}\n{detail}", flush=True)
+
+
+def step(name, argv, env=None):
+    """One command that is one test."""
+    started = time.monotonic()
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False,
+                         env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
+    ok = run.returncode == 0
+    print(f"{'ok' if ok else 'FAILED':7} {name} ({time.monotonic() - started:.0f} s)", flush=True)
+    count("passed" if ok else "failed", name, (run.stdout + run.stderr)[-6000:])
+    return ok
+
+
+def build(folder, options, env=None):
+    path = ROOT / folder
+    argv = ["meson", "setup", str(path), *options]
+    if (path / "build.ninja").exists():
+        argv = ["meson", "setup", "--reconfigure", str(path), *options]
+    return (step(f"{folder}: configure", argv, env)
+            and step(f"{folder}: build", ["ninja", "-C", str(path)]))
+
+
+def meson_test(folder, suites, env=None, exclude=()):
+    """Runs suites; counts each test on its own from Meson's log."""
+    argv = ["meson", "test", "-C", str(ROOT / folder), "--no-rebuild", "--print-errorlogs"]
+    for suite in suites:
+        argv += ["--suite", suite]
+    for suite in exclude:
+        argv += ["--no-suite", suite]
+    print(f"running {folder}: {', '.join(suites) or 'all'}", flush=True)
+    started = time.time()
+    run = subprocess.run(argv, cwd=ROOT, text=True, check=False, capture_output=True,
+                         env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
+    log = ROOT / folder / "meson-logs" / "testlog.json"
+    seen = 0
+    if log.exists() and log.stat().st_mtime >= started - 1:
+        for line in log.read_text().splitlines():
+            test = json.loads(line)
+            seen += 1
+            name = f"{folder}: {test['name']}"
+            if test["result"] in ("OK", "EXPECTEDFAIL"):
+                count("passed", name)
+            elif test["result"] == "SKIP":
+                print(f"skipped {name}: {test['stdout'].strip().splitlines()[-1:]}", flush=True)
+                count("skipped", name)
+            else:
+                text = test.get("stdout", "") + test.get("stderr", "")
+                count("failed", name, text[-6000:])
+    if seen == 0:
+        count("failed", f"{folder}: no test ran", (run.stdout + run.stderr)[-3000:])
+    print(f"        {seen} tests, {time.time() - started:.0f} s", flush=True)
+
+
+def tier_tree():
+    step("tree: ranks and owners", ["tools/check-ranks"])
+    step("tree: files, documents, headers, format", ["tools/check-tree"])
+
+
+def tier_gcc():
+    if build("build-gcc", ["-Dwerror=true", "-Dfaults=true"]):
+        meson_test("build-gcc", [])
+
+
+def tier_release():
+    build("build-release", ["-Dwerror=true", "--buildtype=release"])
+
+
+def tier_asan():
+    clang = {"CC": "clang"}
+    options = ["-Dwerror=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+               "-Dfaults=true"]
+    if build("build-asan", options, clang):
+        meson_test("build-asan", [], env={"UBSAN_OPTIONS": "halt_on_error=1"}, exclude=["flow"])
+
+
+def tier_tsan():
+    options = ["-Dwerror=true", "-Db_sanitize=thread", "-Db_lundef=false"]
+    if build("build-tsan", options, {"CC": "clang"}):
+        supp = f"suppressions={ROOT}/tests/tsan.supp"
+        meson_test("build-tsan", ["threads"], env={"TSAN_OPTIONS": supp})
+
+
+def tier_crash():
+    step("crash: every fault point, random kills", ["tests/fault/crash_sweep.py", "--quick",
+                                                    str(ROOT / "build-gcc")])
+
+
+def main():
+    wanted = sys.argv[1:] or TIERS
+    for name in wanted:
+        if name not in TIERS:
+            sys.exit(f"check.py: no tier '{name}'; there are: {', '.join(TIERS)}")
+    for name in wanted:
+        globals()[f"tier_{name}"]()
+    for name in failures:
+        print(f"FAILED  {name}")
+    tail = f", {totals['skipped']} skipped" if totals["skipped"] else ""
+    print(f"{totals['passed']} passed, {totals['failed']} failed{tail}")
+    sys.exit(1 if totals["failed"] else 0)
+
+
+main()
