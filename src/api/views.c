@@ -23,6 +23,9 @@ static const struct api_field STATUS[] = {
     {"uptime_ms", API_U64, REQ, .help = "milliseconds since the daemon started"},
     {"machines", API_U64, REQ, .help = "machines that are replicated"},
     {"jobs_running", API_U64, REQ, .help = "jobs running now"},
+    {"jobs_queued", API_U64, .help = "jobs that wait for a thread"},
+    {"cycles_running", API_U64, .help = "cycles running now"},
+    {"cycle_memory_bytes", API_U64, .help = "memory that the buffers of one cycle take"},
     {"data_dir", API_TEXT, REQ, .help = "where the catalog is"},
     {0}};
 
@@ -77,8 +80,15 @@ static const struct api_field FOUND_MACHINE[] = {
     {"nics", API_LIST, REQ, .fields = FOUND_NIC, .help = "network interfaces"},
     {"replicating", API_BOOL, REQ, .help = "whether it is replicated already"},
     {0}};
+static const struct api_field FOUND_ERROR[] = {
+    {"source", API_TEXT, REQ, .help = "the source that does not answer"},
+    {"kind", API_TEXT, REQ, .help = "kind of the error"},
+    {"text", API_TEXT, REQ, .help = "why"},
+    {0}};
 static const struct api_field DISCOVERY[] = {
-    {"machines", API_LIST, REQ, .fields = FOUND_MACHINE, .help = "what the sources have now"}, {0}};
+    {"machines", API_LIST, REQ, .fields = FOUND_MACHINE, .help = "what the sources have now"},
+    {"errors", API_LIST, .fields = FOUND_ERROR, .help = "sources that do not answer, when all are asked"},
+    {0}};
 
 static const struct api_field DISK[] = {
     {"label", API_TEXT, REQ_OR_NULL, .help = "the hypervisor's name of the disk"},
@@ -108,6 +118,8 @@ static const struct api_field CYCLE[] = {
     {"content_bytes", API_U64, REQ, .help = "sent, before compression"},
     {"stored_bytes", API_U64, REQ, .help = "sent, compressed and encrypted"},
     {"applied_bytes", API_U64, REQ, .help = "written to the replica"},
+    {"compared_bytes", API_U64, .help = "compared so far, in phase compare of a verify"},
+    {"compare_total_bytes", API_U64, .help = "bytes to compare"},
     {"rate_bps", API_NUMBER, REQ_OR_NULL, .help = "done bytes a second, smoothed"},
     {"sent_bps", API_NUMBER, REQ_OR_NULL, .help = "stored bytes a second, smoothed"},
     {"eta_ms", API_U64, REQ_OR_NULL, .help = "milliseconds to its end"},
@@ -126,7 +138,7 @@ static const struct api_field LAST_CYCLE[] = {
     {"content_bytes", API_U64, REQ, .help = "sent, before compression"},
     {"stored_bytes", API_U64, REQ, .help = "sent, compressed and encrypted"},
     {"applied_bytes", API_U64, REQ, .help = "written to the replica"},
-    {"error", API_OBJECT, REQ_OR_NULL, .fields = ERROR_FIELDS, .help = "why it failed"},
+    {"error", API_TEXT, REQ_OR_NULL, .help = "why it failed"},
     {0}};
 static const struct api_field VM[] = {
     {"name", API_TEXT, REQ, .help = "name of the test or VM"},
@@ -136,6 +148,7 @@ static const struct api_field VM[] = {
     {"screen_png", API_TEXT, REQ_OR_NULL, .help = "file with a picture of its screen"},
     {"serial_log", API_TEXT, REQ_OR_NULL, .help = "file with its serial console"},
     {"qmp_path", API_TEXT, REQ_OR_NULL, .help = "its QMP socket"},
+    {"disk_paths", API_TEXTS, .help = "its disks, in boot order"},
     {"at_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it was made"},
     {0}};
 
@@ -152,6 +165,7 @@ static const struct api_field MACHINE[] = {
     {"cpus", API_U64, REQ, .help = "virtual processors"},
     {"memory_bytes", API_U64, REQ, .help = "memory"},
     {"firmware", API_TEXT, REQ, .help = "bios or uefi"},
+    {"auto_repair", API_BOOL, .help = "resyncs by itself when change tracking is lost"},
     {"disks", API_LIST, REQ, .fields = DISK, .help = "in boot order"},
     {"recovery_point", API_OBJECT, REQ_OR_NULL, .fields = RECOVERY_POINT, .help = "what the replica holds"},
     {"next_cycle_at_ms", API_TIME_MS, REQ_OR_NULL, .help = "when the next cycle is due"},

@@ -22,7 +22,8 @@ struct follow {
     char step[128];        /* the step that was told of last */
     uint64_t step_since_ms, away_since_ms;
     unsigned spin;
-    int drawn; /* lines of the moving part */
+    bool is_unheard; /* standard output is closed */
+    int drawn;       /* lines of the moving part */
 };
 
 static const char *field(const json_t *object, const char *key)
@@ -159,13 +160,14 @@ static void tell_step(struct follow *follow)
         buf_printf(&line, " (%s)\n", text_duration(now - follow->step_since_ms, took));
         term_draw(&line, follow->drawn);
         follow->drawn = 0;
-    } else if (!cli->is_terminal && *step && !is_done) {
+    } else if (!cli->is_terminal && *step && !is_done && !follow->is_unheard) {
         buf_printf(&line, "%s %s: ", field(follow->job, "operation"),
                    field(follow->job, "machine"));
         text_fit(&line, step, 200, cli->is_utf8);
         buf_put_u8(&line, '\n');
-        struct err ignored = ERR_INIT;
-        (void)cli_write(&line, &ignored); /* the job goes on without a reader */
+        struct err lost = ERR_INIT;
+        if (!cli_write(&line, &lost)) /* nobody reads any more; the job goes on */
+            follow->is_unheard = true;
     }
     text_copy(follow->step, sizeof follow->step, step);
     follow->step_since_ms = now;
@@ -198,6 +200,22 @@ static bool follow_loop(struct follow *follow, struct err *err)
 
 /* ---- how it ended ---- */
 
+/* Numbers of bytes and milliseconds are written for people; --json has them as they are.
+ */
+static void put_result_value(const char *key, const json_t *value, struct buf *out)
+{
+    char text[TEXT_HUMAN_BYTES];
+    double v = json_number_value(value);
+    if (json_is_string(value))
+        buf_append_text(out, json_string_value(value));
+    else if (json_is_number(value) && v >= 0 && text_ends_with(key, "_bytes"))
+        buf_append_text(out, text_bytes((uint64_t)v, text));
+    else if (json_is_number(value) && v >= 0 && text_ends_with(key, "_ms") && v < 1e11)
+        buf_append_text(out, text_duration((uint64_t)v, text));
+    else
+        json_print(value, out);
+}
+
 static void print_result(const struct cli *cli, const json_t *result, struct buf *out)
 {
     const char *key;
@@ -205,10 +223,9 @@ static void print_result(const struct cli *cli, const json_t *result, struct buf
     json_object_foreach((json_t *)(uintptr_t)result, key, value)
     {
         AUTO(buf_release) struct buf text = {0};
-        if (json_is_string(value))
-            buf_append_text(&text, json_string_value(value));
-        else
-            json_print(value, &text);
+        if (json_is_array(value) && json_array_size(value) == 0)
+            continue;
+        put_result_value(key, value, &text);
         buf_append_text(out, "  ");
         text_fit(out, key, 60, cli->is_utf8);
         buf_append_text(out, ": ");

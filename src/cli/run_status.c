@@ -99,7 +99,7 @@ static void add_cycle(struct table *table, const json_t *cycle)
 {
     char clock[16], text[TEXT_HUMAN_BYTES];
     const char *state = field(cycle, "state");
-    const char *error = field(json_object_get(cycle, "error"), "text");
+    const char *error = field(cycle, "error");
     uint64_t from = number(cycle, "started_ms"), to = number(cycle, "ended_ms");
     table_cell(table, STYLE_PLAIN, "%llu", (unsigned long long)number(cycle, "number"));
     table_cell(table, STYLE_PLAIN, "%s", field(cycle, "kind"));

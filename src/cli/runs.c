@@ -225,6 +225,22 @@ static void add_found(struct table *table, const json_t *machine)
     table_cell(table, is_known ? STYLE_GREEN : STYLE_DIM, "%s", is_known ? "yes" : "no");
 }
 
+/* A source that does not answer hides none of the others, but is an error. */
+static bool tell_unreachable(const json_t *answer, struct err *err)
+{
+    const json_t *errors = json_object_get(answer, "errors");
+    const json_t *first = json_array_get(errors, 0);
+    if (!first)
+        return true;
+    enum err_kind kind = err_kind_from_name(field(first, "kind"));
+    (void)err_set(err, kind == FAIL_NONE ? FAIL_BUG : kind, "source '%s': %s",
+                  field(first, "source"), field(first, "text"));
+    if (json_array_size(errors) > 1)
+        return err_wrap(err, "%zu sources do not answer, the first",
+                        json_array_size(errors));
+    return false;
+}
+
 bool run_discover(struct cli *cli, struct err *err)
 {
     static const struct table_column COLUMNS[] = {
@@ -249,7 +265,7 @@ bool run_discover(struct cli *cli, struct err *err)
     size_t i;
     json_array_foreach(json_object_get(answer, "machines"), i, machine)
         add_found(table, machine);
-    return print_table(cli, table, err);
+    return print_table(cli, table, err) && tell_unreachable(answer, err);
 }
 
 /* ---- machines ---- */

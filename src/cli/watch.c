@@ -51,8 +51,11 @@ const char *watch_clock(uint64_t wall_ms, char out[16])
 
 unsigned watch_permille(const json_t *cycle)
 {
-    uint64_t planned = number_at(cycle, "planned_bytes");
-    uint64_t done = number_at(cycle, "done_bytes");
+    bool is_compare = strcmp(text_at(cycle, "phase"), "compare") == 0 &&
+                      number_at(cycle, "compare_total_bytes") > 0;
+    uint64_t planned =
+        number_at(cycle, is_compare ? "compare_total_bytes" : "planned_bytes");
+    uint64_t done = number_at(cycle, is_compare ? "compared_bytes" : "done_bytes");
     if (planned == 0)
         return 0;
     double part = (double)done / (double)planned;

@@ -19,7 +19,8 @@
 
 #define SHORT_DEADLINE_MS  (60 * 1000)
 #define COMMIT_DEADLINE_MS (24ull * 3600 * 1000)
-#define SERVER_DEADLINE_MS (15 * 1000)
+#define SERVER_DEADLINE_MS (30 * 1000)
+#define SERVER_LOCK_MS     (5 * 1000) /* a predecessor may still flush */
 #define LOCK_DEADLINE_MS   (30 * 1000)
 #define LOCK_PAUSE_MS      100
 #define SERVER_POLL_MS     5
@@ -185,9 +186,10 @@ static struct image_server *server_spawn(const struct image_server_options *opti
 struct image_server *image_server_start(const struct image_server_options *options,
                                         struct err *err)
 {
-    uint64_t until_ms = clock_mono_ms() + SERVER_DEADLINE_MS;
+    uint64_t locked_until_ms = clock_mono_ms() + SERVER_LOCK_MS;
     char words[256] = "";
     for (;;) {
+        uint64_t until_ms = clock_mono_ms() + SERVER_DEADLINE_MS;
         struct image_server *server = server_spawn(options, err);
         if (!server)
             return NULL;
@@ -198,7 +200,7 @@ struct image_server *image_server_start(const struct image_server_options *optio
         }
         last_line(server->log_path, words, sizeof words);
         image_server_stop(server);
-        if (!is_locked(words) || clock_mono_ms() >= until_ms)
+        if (!is_locked(words) || clock_mono_ms() >= locked_until_ms)
             break;
         clock_sleep_ms(LOCK_PAUSE_MS);
     }

@@ -53,6 +53,7 @@ struct qemu_disk {
     char order[160]; /* sorts as the guest numbers its disks */
     char bus[32];
     char serial[64];
+    char iothread[128]; /* QOM path of the thread that serves it; "": the main loop */
     uint64_t disk_bytes;
     bool is_read_only;
     bool is_key_stable;

@@ -65,12 +65,20 @@ bool qemu_require_quiet(struct qmp *qmp, const struct qemu_inventory *inventory,
     AUTO(qemu_graph_free) struct qemu_graph *graph = qemu_graph_read(qmp, err);
     if (!graph)
         return false;
-    for (size_t i = 0; i < inventory->count; i++)
-        if (!qemu_graph_is_tree(graph, inventory->disks[i].node))
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct qemu_disk *disk = &inventory->disks[i];
+        if (disk->iothread[0])
+            return err_set(
+                err, FAIL_CONFLICT,
+                "disk '%s' is served by iothread '%s', which QEMU's NBD server "
+                "does not survive; start the machine without iothread= for it",
+                disk->key, disk->iothread);
+        if (!qemu_graph_is_tree(graph, disk->node))
             return err_set(err, FAIL_CONFLICT,
                            "disk '%s': an image below it is used twice, by another "
                            "backup's filter it seems; take that away first",
-                           inventory->disks[i].key);
+                           disk->key);
+    }
     return true;
 }
 
@@ -131,6 +139,14 @@ static void check_disk(const struct qemu_disk *disk, const struct machine_def *m
         WHY(f, "%llu bytes are not whole sectors of 512",
             (unsigned long long)disk->disk_bytes);
         REMEDY(f, "resize it");
+    }
+    if (disk->iothread[0]) {
+        f = add(findings, FINDING_BLOCKER, "disk.iothread", disk->key, machine);
+        WHY(f,
+            "iothread '%.100s' serves it; QEMU 7.2 ends itself when a disk of an "
+            "iothread is exported over NBD",
+            disk->iothread);
+        REMEDY(f, "start the machine without iothread= for this disk or its controller");
     }
     if (!disk->is_key_stable) {
         f = add(findings, FINDING_WARNING, "disk.no_stable_name", disk->key, machine);

@@ -20,6 +20,14 @@
  * and every later read of the snapshot fails, so nothing wrong is ever read. The bound of
  * the scratch file is a `raw` window below the qcow2: enforced by QEMU even when we are
  * dead.
+ *
+ * What QEMU 7.2 does not survive, so it is refused before anything is changed
+ * (qemu_require_quiet; each seen with 7.2.22):
+ *  - a disk served by an iothread: blockdev-add of a filter on a busy one unlocks a lock
+ *    that is not held; and nbd_blockdev_client_closed asserts that it runs in the main
+ *    thread, which it does not for an export in an iothread;
+ *  - a disk with another backup's filter: an assertion on drain counters in
+ *    blockdev-reopen when an image is reached in two ways.
  */
 #include "source/qemu.h"
 

@@ -126,6 +126,27 @@ bool qemu_device_order(struct qmp *qmp, const char *path, char *out, size_t out_
     return true;
 }
 
+/* The iothread of the device, or of a controller above it. */
+static bool find_iothread(struct qmp *qmp, const char *path, char *out, size_t out_bytes,
+                          struct err *err)
+{
+    char at[256], bus[256];
+    text_copy(at, sizeof at, path);
+    for (int depth = 0; depth < ORDER_MAX_DEPTH; depth++) {
+        AUTO(json_free) json_t *mapping = NULL;
+        if (!qemu_qom_text(qmp, at, "iothread", out, out_bytes, err) ||
+            !qemu_qom_get(qmp, at, "iothread-vq-mapping", &mapping, err) ||
+            !qemu_qom_text(qmp, at, "parent_bus", bus, sizeof bus, err))
+            return false;
+        if (json_array_size(mapping) > 0)
+            text_copy(out, out_bytes, "iothread-vq-mapping");
+        if (out[0] || !bus[0] || !path_up(bus))
+            return true;
+        text_copy(at, sizeof at, bus);
+    }
+    return true;
+}
+
 static const char *bus_of_type(const char *type)
 {
     static const struct {
@@ -206,6 +227,7 @@ static bool read_block(struct qmp *qmp, const json_t *block,
     *ret_is_disk = true;
     return qemu_qom_text(qmp, disk->qdev, "serial", disk->serial, sizeof disk->serial,
                          err) &&
+           find_iothread(qmp, disk->qdev, disk->iothread, sizeof disk->iothread, err) &&
            qemu_device_order(qmp, disk->qdev, disk->order, sizeof disk->order, err);
 }
 

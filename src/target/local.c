@@ -47,6 +47,15 @@ bool local_is_leased(struct local *local, const char *machine, bool only_writers
     return false;
 }
 
+bool local_is_only_lease(struct local *local, const struct local_lease *lease)
+{
+    LOCK_GUARD(&local->lock);
+    for (const struct local_lease *one = local->leases; one; one = one->next)
+        if (one != lease && strcmp(one->machine, lease->machine) == 0)
+            return false;
+    return true;
+}
+
 static bool is_held(const struct local *local, const char *machine)
 {
     for (const struct local_hold *hold = local->holds; hold; hold = hold->next)

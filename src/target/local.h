@@ -85,6 +85,8 @@ AUTO_CLEANUP(struct local_hold, local_hold_drop);
     AUTO(local_hold_drop)                                                                \
     __attribute__((unused)) struct local_hold *hold_ = local_hold_take(local, machine)
 bool local_is_leased(struct local *local, const char *machine, bool only_writers);
+/* Whether no other disk of its machine is open. */
+bool local_is_only_lease(struct local *local, const struct local_lease *lease);
 /* Device of the map; NULL: a file. */
 const char *local_device_of(const struct local *local, const char *machine,
                             size_t disk_index);

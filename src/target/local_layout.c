@@ -291,9 +291,15 @@ static bool sweep_files(const struct local_layout *layout,
 }
 
 /* A server that never had a client, because we died before, would stay for ever. */
-bool local_layout_sweep_servers(const struct local_layout *layout, struct err *err)
+bool local_layout_kill_servers(const char *layout_dir, struct err *err)
 {
     AUTO(buf_release) struct buf word = {0};
+    buf_printf(&word, "--pid-file=%s/nbd-", layout_dir);
+    return stray_kill(buf_text(&word), SERVER_GRACE_MS, err);
+}
+
+bool local_layout_sweep_servers(const struct local_layout *layout, struct err *err)
+{
     bool has_any = false;
     DIR *dir = opendir(layout->dir);
     if (!dir)
@@ -303,8 +309,7 @@ bool local_layout_sweep_servers(const struct local_layout *layout, struct err *e
     (void)closedir(dir);
     if (!has_any)
         return true;
-    buf_printf(&word, "--pid-file=%s/nbd-", layout->dir);
-    return stray_kill(buf_text(&word), SERVER_GRACE_MS, err) &&
+    return local_layout_kill_servers(layout->dir, err) &&
            sweep_files(layout, is_server_file, err);
 }
 

@@ -55,9 +55,12 @@ MUST_CHECK struct local_layout *local_layout_open(const char *target_dir,
                                                   struct err *err);
 MUST_CHECK bool local_layout_save(const struct local_layout *layout, struct err *err);
 
-/* Removes sockets and logs of block servers; only when no disk of the machine is open. */
+/* Removes sockets and logs of block servers, and ends the servers; only when no disk of
+ * the machine is open. */
 MUST_CHECK bool local_layout_sweep_servers(const struct local_layout *layout,
                                            struct err *err);
+/* Ends block servers that run in this folder. */
+MUST_CHECK bool local_layout_kill_servers(const char *layout_dir, struct err *err);
 
 /* Whole path of one file of a chain; owned by the caller. */
 MUST_CHECK char *local_layout_file(const struct local_layout *layout, size_t disk_index,

@@ -248,6 +248,17 @@ static bool start_server(struct nbd_disk *disk, const struct local_disk_spec *sp
         .read_only = !spec->for_writing,
         .max_clients = MAX_CONNECTIONS,
     };
+    struct err first = ERR_INIT;
+    disk->server = image_server_start(&options, &first);
+    if (disk->server)
+        return true;
+    if (first.kind != FAIL_CONFLICT || !local_is_only_lease(disk->local, disk->lease)) {
+        *err = first;
+        return false;
+    }
+    /* Nobody of us has it open: a server that was just being started when we died. */
+    if (!local_layout_kill_servers(spec->run_dir, err))
+        return false;
     disk->server = image_server_start(&options, err);
     return disk->server != NULL;
 }

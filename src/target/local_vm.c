@@ -207,6 +207,8 @@ bool local_test_start(struct target *target, const struct machine_def *machine,
         !text_check_name("test", options->test_name, err) ||
         !make_test_held(local, machine, options, info, &process, err))
         return false;
+    if (options->on_cloned)
+        options->on_cloned(options->on_cloned_ctx);
     buf_printf(&run_dir, "%s/%s/tests/%s", local->dir, machine->name, options->test_name);
     if (options->start) {
         if (!local_prove(&process, buf_text(&run_dir), options, cancel, info, err)) {

@@ -26,6 +26,11 @@ struct test_options {
     bool start;            /* false: make the clone, do not boot */
     const char *marker;    /* text on the serial console that proves the boot; "" none */
     uint64_t boot_deadline_ms; /* how long to wait for the proof */
+    /* Called once the clone exists and only the boot is waited for: from here on the
+     * replica's disks may be opened and take recovery points. NULL: nobody wants to know.
+     */
+    void (*on_cloned)(void *ctx);
+    void *on_cloned_ctx;
 };
 
 struct vm_info {

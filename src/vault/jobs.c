@@ -314,7 +314,7 @@ bool vault_job_cancel(struct vault *vault, uint64_t id, struct err *err)
                            CYCLE_OPS >> job->operation & 1u ? "pause or stop the machine"
                                                             : "wait until it is done");
         if (job->is_running) {
-            work_end_locked(job->machine, WORK_CANCELED);
+            work_cancel_locked(job);
             return true;
         }
         unlink_locked(vault, job);

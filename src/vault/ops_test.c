@@ -78,6 +78,12 @@ static void tell_started(struct work *work, const struct vm_info *info)
                     info->name);
 }
 
+/* The clone has the recovery point; deltas may go on while it boots. */
+static void let_go(void *ctx)
+{
+    work_let_go(ctx);
+}
+
 bool step_test_start(struct work *work, struct err *err)
 {
     AUTO(machine_io_close) struct machine_io io = {0};
@@ -95,6 +101,8 @@ bool step_test_start(struct work *work, struct err *err)
     if (work->job->was_interrupted)
         return roll_back(work, &io, name, err);
     struct test_options options = test_options_of(work, name);
+    options.on_cloned = let_go;
+    options.on_cloned_ctx = work;
     if (!replica_make_whole(&io, err))
         return false;
     if (!target_test_start(io.target, io.def, &options, &work->cancel, &info, err)) {

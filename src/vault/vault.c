@@ -8,12 +8,12 @@
  * and at what is due.
  *
  * Invariants:
- *  W1  a machine has at most one worker (its lease is machine->work);
- *  W2  a machine's jobs start in the order in which they were asked for; a scheduled
- *      cycle starts only when no job of that machine is active;
- *  W3  struct machine is freed only by the worker that made it leave the list, or at the
- *      end: pointers to it stay good as long as a job or work names it.
- * Must never do: I/O under lock; wait without a bound.
+ *  W1  a machine has at most one worker (its lease is machine->work), and at most one
+ * that let go of the lease early (machine->aside) and only waits for a test to boot; W2
+ * a machine's jobs start in the order in which they were asked for; a scheduled cycle
+ * starts only when no job of that machine is active; W3  struct machine is freed only by
+ * the worker that made it leave the list, or at the end: pointers to it stay good as long
+ * as a job or work names it. Must never do: I/O under lock; wait without a bound.
  */
 #include "vault/vault.h"
 
@@ -54,14 +54,39 @@ static void wait_locked(struct vault *vault, uint64_t ms)
 
 /* ---- leases ---- */
 
+static void end_one_locked(struct work *work, enum work_end end)
+{
+    if (!work)
+        return;
+    if (work->end == WORK_GOES_ON || end == WORK_CLOSE)
+        work->end = end;
+    work->is_hurried = true;
+    cancel_set(&work->cancel);
+}
+
 void work_end_locked(struct machine *machine, enum work_end end)
 {
-    if (!machine->work)
+    end_one_locked(machine->work, end);
+    if (end == WORK_CLOSE)
+        end_one_locked(machine->aside, end);
+}
+
+void work_cancel_locked(struct job *job)
+{
+    struct machine *machine = job->machine;
+    end_one_locked(job->is_aside ? machine->aside : machine->work, WORK_CANCELED);
+}
+
+void work_let_go(struct work *work)
+{
+    LOCK_GUARD(&work->vault->lock);
+    struct machine *machine = work->machine;
+    if (machine->aside || machine->work != work)
         return;
-    if (machine->work->end == WORK_GOES_ON || end == WORK_CLOSE)
-        machine->work->end = end;
-    machine->work->is_hurried = true;
-    cancel_set(&machine->work->cancel);
+    machine->aside = work;
+    machine->work = NULL;
+    work->job->is_aside = true;
+    (void)pthread_cond_broadcast(&work->vault->changed);
 }
 
 enum work_end work_ending(struct work *work)
@@ -102,19 +127,24 @@ static enum sched_class class_of(const struct job *job)
     return SCHED_ON_DEMAND;
 }
 
+/* A job that let go of the lease holds up everything but cycles. */
 static bool is_first_of_machine(const struct vault *vault, const struct job *job)
 {
+    bool is_cycle =
+        op_plan(job->operation)->is_cycle_work && job->operation != OP_MIGRATE;
     for (const struct job *j = vault->jobs; j != job; j = j->next) {
-        if (j->machine == job->machine)
+        if (j->machine == job->machine && !(is_cycle && j->is_aside))
             return false;
     }
     return true;
 }
 
-static bool has_job(const struct vault *vault, const struct machine *machine)
+/* besides: jobs that let go of the lease count too. */
+static bool has_job(const struct vault *vault, const struct machine *machine,
+                    bool besides)
 {
     for (const struct job *j = vault->jobs; j; j = j->next) {
-        if (j->machine == machine)
+        if (j->machine == machine && (besides || !j->is_aside))
             return true;
     }
     return false;
@@ -146,7 +176,7 @@ static size_t gather_locked(struct vault *vault, bool cycles,
             .can_start_now = !j->machine->work};
     }
     for (struct machine *m = vault->machines; m && cycles; m = m->next) {
-        if (!runs_by_schedule(m) || has_job(vault, m))
+        if (!runs_by_schedule(m) || has_job(vault, m, false))
             continue;
         choices[count] = (struct choice){m, NULL};
         candidates[count++] = (struct sched_candidate){.class = SCHED_DELTA,
@@ -212,8 +242,11 @@ static void work_on(struct vault *vault, const struct choice *choice)
     else
         run_scheduled(&work);
     (void)pthread_mutex_lock(&vault->lock);
-    choice->machine->work = NULL;
-    bool is_over = choice->machine->is_gone && !has_job(vault, choice->machine);
+    if (choice->machine->work == &work)
+        choice->machine->work = NULL;
+    if (choice->machine->aside == &work)
+        choice->machine->aside = NULL;
+    bool is_over = choice->machine->is_gone && !has_job(vault, choice->machine, true);
     if (is_over)
         drop_machine_locked(vault, choice->machine);
     (void)pthread_cond_broadcast(&vault->changed);

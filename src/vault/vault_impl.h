@@ -92,6 +92,7 @@ struct machine {
     bool is_dirty;          /* the catalog has an older story: written again soon */
     bool is_gone;           /* left the list; freed when nobody works on it */
     struct work *work;      /* who holds the lease; NULL: nobody */
+    struct work *aside;     /* who let go of it early (a test that boots); NULL: nobody */
     struct cycle_watch watch;
 };
 
@@ -107,6 +108,7 @@ struct job {
     bool was_interrupted; /* it was running when an earlier process ended */
     /* Guarded by lock. */
     bool is_running;
+    bool is_aside; /* holds no lease any more: cycles may start beside it */
     char step[96];
     uint32_t steps_done;
     uint32_t steps_total;
@@ -162,9 +164,15 @@ struct vault {
 /* ---- vault.c ---- */
 /* Asks whoever works on the machine to let go; caller holds lock. */
 void work_end_locked(struct machine *machine, enum work_end end);
+/* The same for whoever runs this job. */
+void work_cancel_locked(struct job *job);
 /* Waits ms for another attempt; false: no more attempts (canceled, hurried). */
 bool work_wait(struct work *work, uint64_t ms);
 enum work_end work_ending(struct work *work);
+/* Lets go of the lease before the work is over; what is left touches the replica no more.
+ * Cycles may start then, everything else still waits for the job. Nothing happens when
+ * one is aside already. */
+void work_let_go(struct work *work);
 bool work_is_hurried(struct work *work);
 
 /* ---- machines.c ---- */

@@ -94,8 +94,9 @@ class Lab:
             argv += ["-blockdev", json.dumps({
                 "driver": "qcow2", "node-name": node,
                 "file": {"driver": "file", "filename": str(self.disk(node))}}),
-                     "-device", f"virtio-blk-pci,drive={node},serial={node}"]
-        self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+                     "-device", f"virtio-blk-pci,id=dev-{node},drive={node},serial={node}"]
+        self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log,
+                                     stderr=self.log)
         self.qmp = self.retry(lambda: Qmp(self.dir / "vm" / "test.qmp"), 10)
 
     @staticmethod
@@ -109,8 +110,12 @@ class Lab:
                     raise
                 time.sleep(0.05)
 
-    def monitor(self, line):
-        return self.qmp.call("human-monitor-command", **{"command-line": line})
+    def io(self, node, command):
+        """A write as the guest's own: through the device, so change tracking sees it."""
+        answer = self.qmp.call("human-monitor-command",
+                               **{"command-line": f'qemu-io -d /machine/peripheral/dev-{node}/virtio-backend "{command}"'})
+        if answer.strip() and not answer.startswith("wrote "):
+            raise Failed(f"qemu-io {command}: {answer.strip()}")
 
     def guest_writes(self, count=8):
         """Random places, random patterns, some zeros; flushed."""
@@ -119,19 +124,29 @@ class Lab:
                 length = self.random.randrange(1, 128) * SECTOR
                 at = self.random.randrange(1, ((mib << 20) - length) // SECTOR) * SECTOR
                 what = "-z" if self.random.random() < 0.2 else f"-P {self.random.randrange(1, 256)}"
-                self.monitor(f'qemu-io {node} "write {what} {at} {length}"')
-            self.monitor(f'qemu-io {node} "flush"')
+                self.io(node, f"write {what} {at} {length}")
+            self.io(node, "flush")
 
     # ---- Kedge ----
 
-    def kedge(self, *argv, check=True, timeout=120):
-        run = subprocess.run([self.build / "src/cli/kedge", *argv], capture_output=True, text=True,
-                             timeout=timeout, stdin=subprocess.DEVNULL, check=False,
-                             env={**os.environ, "KEDGE_CONFIG": str(self.dir / "k/kedge.conf")})
+    def kedge(self, *argv, check=True, timeout=120, revive=True):
+        """Runs the command; when the daemon ends meanwhile it is started again (without faults), and the
+        command is expected to find it."""
+        run = subprocess.Popen([self.build / "src/cli/kedge", *argv], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "KEDGE_CONFIG": str(self.dir / "k/kedge.conf")})
+        until = time.monotonic() + timeout
+        while run.poll() is None:
+            if revive and self.daemon and not self.is_up():
+                self.start_kedged()
+            if time.monotonic() > until:
+                run.kill()
+            time.sleep(0.01)
+        out, err = run.communicate()
         if check and run.returncode:
             raise Failed(f"kedge {' '.join(argv)}: exit {run.returncode}: "
-                         f"{run.stderr.strip() or run.stdout.strip()}")
-        return run
+                         f"{err.strip() or out.strip()}")
+        return subprocess.CompletedProcess(argv, run.returncode, out, err)
 
     def json(self, *argv):
         return json.loads(self.kedge(*argv, "--json").stdout)
@@ -149,8 +164,8 @@ class Lab:
 
         def up():
             if self.daemon.poll() is not None:
-                return False
-            if self.kedge("status", check=False).returncode:
+                return False  # died at once: an armed point of the start
+            if self.kedge("status", check=False, revive=False).returncode:
                 raise Failed("not yet")
             return True
         return self.retry(up, 20)

@@ -209,12 +209,12 @@ json_t *vault_discover(struct vault *vault, const char *source, struct err *err)
     }
     return json_pack(
         "{s:[{s:s, s:s, s:s, s:i, s:I, s:s, s:b, s:[{s:s, s:s, s:I, s:s, s:n}], "
-        "s:[{s:s, s:s, s:n}], s:b}]}",
+        "s:[{s:s, s:s, s:n}], s:b}], s:[]}",
         "machines", "source", "kvm", "name", "db1", "key", "db1", "cpus", 4,
         "memory_bytes", (json_int_t)(8 * GIB), "firmware", "uefi", "running", 1, "disks",
         "label", "root", "key", "/machine/root", "bytes", (json_int_t)(40 * GIB), "bus",
         "virtio", "serial", "nics", "mac", "52:54:00:12:34:56", "model", "virtio-net",
-        "network", "replicating", 1);
+        "network", "replicating", 1, "errors");
 }
 
 /* ---- machines ---- */

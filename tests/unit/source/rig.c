@@ -160,12 +160,10 @@ void rig_start(struct rig *rig)
         "driver=qcow2,node-name=d0,file=f0",
         "-drive",
         drive1,
-        "-object",
-        "iothread,id=io1",
         "-device",
         "nvme,drive=d0,serial=S0,id=disk0,bootindex=1",
         "-device",
-        "virtio-blk-pci,drive=dr1,serial=S1,id=disk1,iothread=io1"};
+        rig->device_1 ? rig->device_1 : "virtio-blk-pci,drive=dr1,serial=S1,id=disk1"};
     for (size_t i = 0; i < ARRAY_COUNT(fixed); i++)
         argv[n++] = fixed[i];
     if (!rig->boot_sector)

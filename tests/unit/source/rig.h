@@ -19,6 +19,7 @@ struct rig {
     uint64_t disk_bytes[RIG_DISKS]; /* set before rig_init: another size */
     uint8_t *model[RIG_DISKS];      /* what the disks hold now */
     const char *format_1;           /* of disk 1: "qcow2" or "raw" */
+    const char *device_1;           /* -device of disk 1; NULL: virtio-blk-pci */
     bool has_base_image;            /* disk 0 is an overlay of another image */
     const char *boot_sector; /* hex of a boot sector for disk 0, machine runs; or NULL */
     const char *extra[12];   /* more arguments, NULL-ended */

@@ -181,6 +181,32 @@ static void test_refusals(void **state)
     rig_release(&rig);
 }
 
+/* QEMU 7.2 would end itself, and the guest with it. */
+static void test_iothread_is_refused(void **state)
+{
+    struct rig rig = {.device_1 =
+                          "virtio-blk-pci,drive=dr1,serial=S1,id=disk1,iothread=io1",
+                      .extra = {"-object", "iothread,id=io1"}};
+    struct err err = ERR_INIT;
+    struct snapshot *s = NULL;
+    AUTO(findings_release) struct findings findings = {0};
+    (void)state;
+    start(&rig);
+    AUTO(source_close) struct source *source = rig_source(&rig, 0);
+    AUTO(free) struct machine_def *m = rig_machine(source);
+    MUST(source_check(source, m, &findings, &err), err);
+    const struct finding *found = find(&findings, "disk.iothread");
+    assert_non_null(found);
+    assert_int_equal(found->severity, FINDING_BLOCKER);
+    assert_non_null(strstr(found->what, "dr1"));
+    struct snapshot_request request = {
+        .machine = m, .cycle = 1, .previous_change_ids = {"", ""}};
+    assert_false(source_snapshot_open(source, &request, NULL, &s, &err));
+    assert_int_equal(err.kind, FAIL_CONFLICT);
+    assert_int_equal(rig_leftovers(&rig), 0);
+    rig_release(&rig);
+}
+
 static void test_raw_disk_is_tracked_while_qemu_lives(void **state)
 {
     struct rig rig = {.format_1 = "raw"};
@@ -265,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_discover),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_iothread_is_refused),
         cmocka_unit_test(test_raw_disk_is_tracked_while_qemu_lives),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_shutdown_refused_or_impossible),

@@ -427,7 +427,7 @@ static unsigned read_number(struct snapshot *s, size_t disk)
     return sector[0] | (unsigned)sector[1] << 8;
 }
 
-/* A guest that never stops writing: NVMe and virtio on its own thread, one an overlay. */
+/* A guest that never stops writing: NVMe and virtio, one an overlay. */
 static void test_two_disks_at_one_instant(void **state)
 {
     enum { CYCLES = 30 };

@@ -411,6 +411,33 @@ static void test_crash_at_points(void **unused)
 #endif
 }
 
+/* A block server whose starter died before it connected holds the lock for ever. */
+static void test_stray_server(void **unused)
+{
+    (void)unused;
+    char dir[64], socket_arg[128], pid_arg[128], head[128], log[128];
+    struct err err = ERR_INIT;
+    struct machine_def machine;
+    int pid = 0;
+    make_temp_dir(dir);
+    make_machine(&machine, DISKS, DISK_BYTES);
+    AUTO(target_close) struct target *target = open_local(dir, LOCAL_QCOW2, false);
+    assert_ok(target_replica_create(target, &machine, &err), err);
+    write_step(target, &machine, 0);
+    (void)snprintf(socket_arg, sizeof socket_arg, "--socket=%s/elsewhere.sock", dir);
+    (void)snprintf(pid_arg, sizeof pid_arg, "--pid-file=%s/m1/nbd-stray.pid", dir);
+    (void)snprintf(head, sizeof head, "%s/m1/disk0.qcow2", dir);
+    (void)snprintf(log, sizeof log, "%s/stray.log", dir);
+    const char *argv[] = {"qemu-nbd", socket_arg, pid_arg, "-f", "qcow2", head, NULL};
+    assert_ok(process_start(argv, log, &pid, &err), err);
+    while (!file_exists(strchr(pid_arg, '=') + 1))
+        clock_sleep_ms(5);
+    (void)unlink(strchr(pid_arg, '=') + 1); /* not even its files are there */
+    check_replica(target, &machine, 1);
+    assert_false(process_is_alive(pid));
+    drop_temp_dir(dir);
+}
+
 static void test_kill_anywhere(void **unused)
 {
     (void)unused;
@@ -432,6 +459,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resize_above_clone),
         cmocka_unit_test(test_crash_at_points),
         cmocka_unit_test(test_kill_anywhere),
+        cmocka_unit_test(test_stray_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
