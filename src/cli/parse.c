@@ -306,7 +306,7 @@ bool cli_parse(struct cli *cli, int count, char *const words[], struct err *err)
     const char *rest[CLI_MAX_ARGS + 1];
     size_t rest_count = 0;
     bool is_ended = false;
-    int at;
+    int at = count;
     cli->request = json_object();
     cli->flags = json_object();
     if (!find_first(cli, count, words, &at, err))

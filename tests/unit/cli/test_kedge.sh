@@ -3,7 +3,7 @@
 # kedge against a daemon with a fake vault: exit codes, texts, init, generated files.
 # usage: test_kedge.sh KEDGE KEDGED_FAKE SOURCE_ROOT
 set -u
-kedge=$1 kedged=$2 root=$3
+kedge=$(realpath "$1") kedged=$(realpath "$2") root=$(realpath "$3")
 dir=$(mktemp -d /tmp/kedge-cli-XXXXXX)
 pid= failed=0 passed=0
 unset KEDGE_CONFIG NO_COLOR
