@@ -88,8 +88,10 @@ static bool apply_all(const struct apply_context *context, struct replica_state 
 {
     AUTO(plan_release) struct plan plan = {0};
     AUTO(manifest_release) struct manifest manifest = {0};
-    if (!objects_get_plan(context, cycle, &plan, err) ||
-        !objects_get_manifest(context, cycle, &manifest, err)) {
+    struct cycle_store state_store = apply_state_store(context);
+    struct cycle_store log_store = apply_log_store(context);
+    if (!cycle_store_get_plan(&state_store, cycle, &plan, err) ||
+        !cycle_store_get_manifest(&log_store, cycle, &manifest, err)) {
         if (err->kind == FAIL_GONE)
             err->kind = FAIL_CORRUPT; /* asked for, so it was there */
         return false;

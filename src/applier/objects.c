@@ -1,61 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sealed objects of the applier; names and contexts come from block/names.h. */
+/* The two stores as this machine's, the commit, and the counters. */
 #include "applier/objects.h"
 
 #include "base/fault.h"
-#include "store/sealed_store.h"
 
 #include <stdatomic.h>
 
-bool apply_state_get(const struct apply_context *context, struct replica_state *ret,
-                     struct err *err)
+struct cycle_store apply_state_store(const struct apply_context *context)
 {
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    struct err why = ERR_INIT;
-    *ret = (struct replica_state){.machine = context->machine->id};
-    name_replica(&context->machine->id, name);
-    if (sealed_get(context->state_store, context->data_key, SEALED_REPLICA, name, &plain,
-                   &why))
-        return replica_state_decode(plain.data, plain.bytes, ret, err);
-    if (why.kind == FAIL_GONE)
-        return true;
-    *err = why;
-    return err_wrap(err, "replica state");
+    return (struct cycle_store){context->state_store, context->data_key,
+                                &context->machine->id};
+}
+
+struct cycle_store apply_log_store(const struct apply_context *context)
+{
+    return (struct cycle_store){context->log_store, context->data_key,
+                                &context->machine->id};
 }
 
 bool objects_put_state(const struct apply_context *context,
                        const struct replica_state *state, struct err *err)
 {
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_replica(&context->machine->id, name);
-    replica_state_encode(state, &plain);
-    return sealed_put(context->state_store, context->data_key, SEALED_REPLICA, name,
-                      &plain, err) ||
-           err_wrap(err, "replica state");
+    struct cycle_store cs = apply_state_store(context);
+    return cycle_store_put_replica(&cs, state, err);
 }
 
-bool objects_get_plan(const struct apply_context *context, uint64_t cycle,
-                      struct plan *ret, struct err *err)
+bool apply_state_get(const struct apply_context *context, struct replica_state *ret,
+                     struct err *err)
 {
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_plan(&context->machine->id, cycle, name);
-    return sealed_get(context->state_store, context->data_key, SEALED_PLAN, name, &plain,
-                      err) &&
-           plan_decode(plain.data, plain.bytes, ret, err);
-}
-
-bool objects_get_manifest(const struct apply_context *context, uint64_t cycle,
-                          struct manifest *ret, struct err *err)
-{
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_manifest(&context->machine->id, cycle, name);
-    return sealed_get(context->log_store, context->data_key, SEALED_MANIFEST, name,
-                      &plain, err) &&
-           manifest_decode(plain.data, plain.bytes, ret, err);
+    struct cycle_store cs = apply_state_store(context);
+    return cycle_store_get_replica(&cs, ret, err);
 }
 
 bool objects_commit(const struct apply_context *context, struct replica_state *state,

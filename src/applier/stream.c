@@ -61,37 +61,23 @@ bool apply_stream_push(struct apply_stream *stream,
     return crew_push(stream->crew, segment, err);
 }
 
-static int by_disk_and_seq(const void *a, const void *b)
-{
-    const struct manifest_segment *x = a, *y = b;
-    if (x->disk_index != y->disk_index)
-        return x->disk_index < y->disk_index ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-static void sort_segments(struct manifest *manifest)
-{
-    if (manifest->segment_count)
-        qsort(manifest->segments, manifest->segment_count, sizeof *manifest->segments,
-              by_disk_and_seq);
-}
-
 /* What the manifest lists must be what was pushed. */
 static bool check_manifest(struct apply_stream *stream, struct err *err)
 {
     const struct apply_context *context = stream->context;
     AUTO(manifest_release) struct manifest manifest = {0};
-    if (!objects_get_manifest(context, stream->plan->cycle, &manifest, err))
+    struct cycle_store log_store = apply_log_store(context);
+    if (!cycle_store_get_manifest(&log_store, stream->plan->cycle, &manifest, err))
         return false;
     atomic_store(&context->progress->segments_total, manifest.segment_count);
-    sort_segments(&manifest);
-    sort_segments(&stream->pushed);
+    manifest_sort(&manifest);
     bool is_same = manifest.segment_count == stream->pushed.segment_count;
-    for (size_t i = 0; is_same && i < manifest.segment_count; i++)
-        is_same =
-            by_disk_and_seq(&manifest.segments[i], &stream->pushed.segments[i]) == 0 &&
-            memcmp(manifest.segments[i].tag, stream->pushed.segments[i].tag,
-                   SEAL_TAG_BYTES) == 0;
+    for (size_t i = 0; is_same && i < stream->pushed.segment_count; i++) {
+        const struct manifest_segment *mine = &stream->pushed.segments[i];
+        const struct manifest_segment *listed =
+            manifest_find(&manifest, mine->disk_index, mine->seq);
+        is_same = listed && memcmp(listed->tag, mine->tag, SEAL_TAG_BYTES) == 0;
+    }
     if (!is_same)
         return err_set(err, FAIL_CORRUPT,
                        "the manifest lists %zu segments, %zu were applied",

@@ -297,6 +297,31 @@ void manifest_add(struct manifest *manifest, const struct manifest_segment *segm
     manifest->segments[manifest->segment_count++] = *segment;
 }
 
+static int by_disk_and_seq(const void *a, const void *b)
+{
+    const struct manifest_segment *x = a, *y = b;
+    if (x->disk_index != y->disk_index)
+        return x->disk_index < y->disk_index ? -1 : 1;
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+void manifest_sort(struct manifest *manifest)
+{
+    if (manifest->segment_count)
+        qsort(manifest->segments, manifest->segment_count, sizeof *manifest->segments,
+              by_disk_and_seq);
+}
+
+const struct manifest_segment *manifest_find(const struct manifest *manifest,
+                                             uint32_t disk_index, uint32_t seq)
+{
+    struct manifest_segment key = {.disk_index = disk_index, .seq = seq};
+    return manifest->segment_count
+               ? bsearch(&key, manifest->segments, manifest->segment_count, sizeof key,
+                         by_disk_and_seq)
+               : NULL;
+}
+
 void manifest_encode(const struct manifest *manifest, struct buf *out)
 {
     buf_put_u16le(out, VERSION);

@@ -112,6 +112,11 @@ static inline void auto_manifest_release(struct manifest *manifest)
     manifest_release(manifest);
 }
 void manifest_add(struct manifest *manifest, const struct manifest_segment *segment);
+/* By disk, then sequence number; manifest_find wants it so. */
+void manifest_sort(struct manifest *manifest);
+/* NULL: not listed. */
+const struct manifest_segment *manifest_find(const struct manifest *manifest,
+                                             uint32_t disk_index, uint32_t seq);
 void manifest_encode(const struct manifest *manifest, struct buf *out);
 MUST_CHECK bool manifest_decode(const uint8_t *data, size_t data_bytes,
                                 struct manifest *ret, struct err *err);

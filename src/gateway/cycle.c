@@ -70,6 +70,18 @@ uint64_t cycle_memory_bytes(const struct cycle_options *options)
            (uint64_t)o.workers * o.reads_in_flight * o.read_bytes;
 }
 
+struct cycle_store context_state_store(const struct cycle_context *context)
+{
+    return (struct cycle_store){context->state_store, context->data_key,
+                                &context->machine->id};
+}
+
+struct cycle_store context_log_store(const struct cycle_context *context)
+{
+    return (struct cycle_store){context->log_store, context->data_key,
+                                &context->machine->id};
+}
+
 /* What of an earlier, unfinished cycle and of the base must be known to open a new one.
  */
 struct earlier {
@@ -89,21 +101,23 @@ static bool load_earlier(const struct cycle *cycle, struct earlier *ret,
 {
     const struct cycle_context *context = &cycle->context;
     const struct replica_state *replica = &cycle->replica;
+    struct cycle_store cs = context_state_store(context);
     uint64_t unfinished;
     if (!find_unfinished(context, replica->recovery_point, &unfinished, err))
         return false;
     *ret_newest = MAX_OF(unfinished, replica->recovery_point);
     ret->has_base = replica->recovery_point != 0;
-    if (ret->has_base && !plan_load(context, replica->recovery_point, &ret->base, err))
+    if (ret->has_base &&
+        !cycle_store_get_plan(&cs, replica->recovery_point, &ret->base, err))
         return err_hint(
             err, "without it the changes since the recovery point are unknown; ask for a "
                  "resync");
     ret->has_doubt = replica->doubt != 0;
-    if (ret->has_doubt && !plan_load(context, replica->doubt, &ret->doubt, err))
+    if (ret->has_doubt && !cycle_store_get_plan(&cs, replica->doubt, &ret->doubt, err))
         return false;
     struct err why = ERR_INIT;
     ret->has_unfinished =
-        unfinished && plan_load(context, unfinished, &ret->unfinished, &why);
+        unfinished && cycle_store_get_plan(&cs, unfinished, &ret->unfinished, &why);
     if (unfinished && !ret->has_unfinished && why.kind != FAIL_CORRUPT) {
         *err = why;
         return false;
@@ -171,12 +185,13 @@ static bool start_plan(struct cycle *cycle, struct earlier *earlier, uint64_t nu
         earlier->unfinished = (struct plan){0};
         return true;
     }
+    struct cycle_store cs = context_state_store(&cycle->context);
     uint64_t old = earlier->has_unfinished ? earlier->unfinished.cycle : 0;
     if (old && !remove_cycle_data(&cycle->context, old, old == cycle->replica.doubt, err))
         return false;
     return plan_make(cycle, number, on_demand, earlier->has_base ? &earlier->base : NULL,
                      earlier->has_doubt ? &earlier->doubt : NULL, err) &&
-           plan_store(&cycle->context, &cycle->plan, err);
+           cycle_store_put_plan(&cs, &cycle->plan, err) && !FAULT(CYCLE_AFTER_PLAN, err);
 }
 
 /* Field by field: others read them at any time. */
@@ -199,13 +214,14 @@ bool cycle_open(const struct cycle_context *context, uint64_t next_cycle, bool o
 {
     __attribute__((cleanup(earlier_release))) struct earlier earlier = {0};
     AUTO(cycle_free) struct cycle *cycle = xcalloc(1, sizeof *cycle);
+    struct cycle_store cs = context_state_store(context);
     uint64_t newest;
     cycle->context = *context;
     if (!check_options(&context->options, err))
         return false;
     fill_defaults(&cycle->context.options);
     if (!cycle_settle(context, err) ||
-        !replica_state_load(context, &cycle->replica, err) ||
+        !cycle_store_get_replica(&cs, &cycle->replica, err) ||
         !load_earlier(cycle, &earlier, &newest, err))
         return false;
     uint64_t number = MAX_OF(next_cycle, newest + 1);
@@ -276,7 +292,8 @@ bool cycle_end(struct cycle *cycle, enum snapshot_outcome outcome, struct err *e
     }
     if (outcome == SNAPSHOT_FAILED) {
         uint64_t number = cycle->plan.cycle;
-        if (!replica_state_load(&cycle->context, &now, err))
+        struct cycle_store cs = context_state_store(&cycle->context);
+        if (!cycle_store_get_replica(&cs, &now, err))
             return false;
         if (now.applying == number)
             return true; /* the redo needs what is there */

@@ -6,6 +6,7 @@
 
 #include "gateway/cycle.h"
 #include "gateway/hashmap.h"
+#include "store/cycle_store.h"
 
 #define PLAN_MAX_BYTES    (1 * GIB)
 #define JOURNAL_MAX_BYTES (64 * MIB)
@@ -25,15 +26,14 @@ struct cycle {
     struct manifest manifest; /* guarded by the pipeline's lock while it runs */
 };
 
+/* ---- cycle.c ---- */
+struct cycle_store context_state_store(const struct cycle_context *context);
+struct cycle_store context_log_store(const struct cycle_context *context);
+
 /* ---- plan.c ---- */
 MUST_CHECK bool plan_make(struct cycle *cycle, uint64_t number, bool on_demand,
                           const struct plan *base, const struct plan *doubt,
                           struct err *err);
-MUST_CHECK bool plan_store(const struct cycle_context *context, const struct plan *plan,
-                           struct err *err);
-/* FAIL_GONE when there is none. */
-MUST_CHECK bool plan_load(const struct cycle_context *context, uint64_t number,
-                          struct plan *ret, struct err *err);
 /* Extents of a disk that need no reading: unallocated in the source (compare-by-hash
  * plans). */
 MUST_CHECK bool plan_holes(struct cycle *cycle, size_t disk_index, struct extents *ret,
@@ -42,9 +42,6 @@ MUST_CHECK bool plan_holes(struct cycle *cycle, size_t disk_index, struct extent
 /* ---- journal.c ---- */
 MUST_CHECK bool journal_store(const struct cycle *cycle,
                               const struct journal_entry *entry, struct err *err);
-MUST_CHECK bool manifest_store(const struct cycle *cycle, struct err *err);
-MUST_CHECK bool manifest_load(const struct cycle_context *context, uint64_t number,
-                              struct manifest *ret, struct err *err);
 /* Fills covered, next_seq, manifest, progress and tells on_segment. */
 MUST_CHECK bool journal_load(struct cycle *cycle, struct err *err);
 /* Calls each() with every entry of that cycle. */
@@ -54,8 +51,6 @@ MUST_CHECK bool journal_each(const struct cycle_context *context, uint64_t numbe
                              void *ctx, struct err *err);
 
 /* ---- settle.c ---- */
-MUST_CHECK bool replica_state_load(const struct cycle_context *context,
-                                   struct replica_state *ret, struct err *err);
 /* The newest cycle with a plan beyond the recovery point; 0: none. */
 MUST_CHECK bool find_unfinished(const struct cycle_context *context,
                                 uint64_t recovery_point, uint64_t *ret, struct err *err);

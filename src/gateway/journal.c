@@ -28,30 +28,6 @@ bool journal_store(const struct cycle *cycle, const struct journal_entry *entry,
            !FAULT(CYCLE_AFTER_JOURNAL, err);
 }
 
-bool manifest_store(const struct cycle *cycle, struct err *err)
-{
-    const struct cycle_context *context = &cycle->context;
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_manifest(&context->machine->id, cycle->plan.cycle, name);
-    manifest_encode(&cycle->manifest, &plain);
-    return !FAULT(CYCLE_BEFORE_MANIFEST, err) &&
-           sealed_put(context->log_store, context->data_key, SEALED_MANIFEST, name,
-                      &plain, err) &&
-           !FAULT(CYCLE_AFTER_MANIFEST, err);
-}
-
-bool manifest_load(const struct cycle_context *context, uint64_t number,
-                   struct manifest *ret, struct err *err)
-{
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_manifest(&context->machine->id, number, name);
-    return sealed_get(context->log_store, context->data_key, SEALED_MANIFEST, name,
-                      &plain, err) &&
-           manifest_decode(plain.data, plain.bytes, ret, err);
-}
-
 struct each_entry {
     const struct cycle_context *context;
     bool (*each)(void *ctx, struct journal_entry *entry, struct err *err);

@@ -12,9 +12,7 @@
 #include "gateway/cycle_impl.h"
 
 #include "base/clock.h"
-#include "base/fault.h"
 #include "base/text.h"
-#include "store/sealed_store.h"
 
 static const struct plan_disk *find_disk(const struct plan *plan, const struct id *disk)
 {
@@ -124,27 +122,4 @@ bool plan_holes(struct cycle *cycle, size_t disk_index, struct extents *ret,
                     disk->disk_bytes); /* whole blocks are compared */
     extents_subtract(&disk->bitmap.runs, &allocated, ret);
     return true;
-}
-
-bool plan_store(const struct cycle_context *context, const struct plan *plan,
-                struct err *err)
-{
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_plan(&context->machine->id, plan->cycle, name);
-    plan_encode(plan, &plain);
-    return sealed_put(context->state_store, context->data_key, SEALED_PLAN, name, &plain,
-                      err) &&
-           !FAULT(CYCLE_AFTER_PLAN, err);
-}
-
-bool plan_load(const struct cycle_context *context, uint64_t number, struct plan *ret,
-               struct err *err)
-{
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    name_plan(&context->machine->id, number, name);
-    return sealed_get(context->state_store, context->data_key, SEALED_PLAN, name, &plain,
-                      err) &&
-           plan_decode(plain.data, plain.bytes, ret, err);
 }

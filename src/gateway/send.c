@@ -185,6 +185,14 @@ static void run_threads(struct send *send)
         (void)pthread_join(threads[i], NULL); /* ours, and about to end */
 }
 
+static bool put_manifest(const struct cycle *cycle, struct err *err)
+{
+    struct cycle_store cs = context_log_store(&cycle->context);
+    return !FAULT(CYCLE_BEFORE_MANIFEST, err) &&
+           cycle_store_put_manifest(&cs, &cycle->manifest, err) &&
+           !FAULT(CYCLE_AFTER_MANIFEST, err);
+}
+
 bool send_run(struct cycle *cycle, struct err *err)
 {
     const struct cycle_options *o = &cycle->context.options;
@@ -214,5 +222,5 @@ bool send_run(struct cycle *cycle, struct err *err)
     (void)pthread_mutex_destroy(&send->segment_lock);
     (void)pthread_mutex_destroy(&send->lock);
     free(send);
-    return ok && check_covered(cycle, err) && manifest_store(cycle, err);
+    return ok && check_covered(cycle, err) && put_manifest(cycle, err);
 }

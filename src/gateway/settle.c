@@ -10,24 +10,6 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "store/sealed_store.h"
-
-bool replica_state_load(const struct cycle_context *context, struct replica_state *ret,
-                        struct err *err)
-{
-    char name[NAMES_MAX];
-    AUTO(buf_release) struct buf plain = {0};
-    struct err why = ERR_INIT;
-    *ret = (struct replica_state){.machine = context->machine->id};
-    name_replica(&context->machine->id, name);
-    if (sealed_get(context->state_store, context->data_key, SEALED_REPLICA, name, &plain,
-                   &why))
-        return replica_state_decode(plain.data, plain.bytes, ret, err);
-    if (why.kind == FAIL_GONE)
-        return true;
-    *err = why;
-    return err_wrap(err, "replica state");
-}
 
 /* The cycles that have objects in a store, ascending. */
 struct cycle_list {
@@ -111,14 +93,6 @@ struct advance {
     size_t matched;
 };
 
-static int by_disk_and_seq(const void *a, const void *b)
-{
-    const struct manifest_segment *x = a, *y = b;
-    if (x->disk_index != y->disk_index)
-        return x->disk_index < y->disk_index ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
 static void close_maps(struct advance *advance)
 {
     for (size_t i = 0; i < advance->disk_count; i++)
@@ -132,13 +106,8 @@ static bool advance_one(void *ctx, struct journal_entry *entry, struct err *err)
     if (entry->disk_index >= advance->disk_count)
         return err_set(err, FAIL_CORRUPT, "journal entry names disk %u",
                        entry->disk_index);
-    struct manifest_segment key = {.disk_index = entry->disk_index, .seq = entry->seq};
-    const struct manifest *manifest = &advance->manifest;
     const struct manifest_segment *listed =
-        manifest->segment_count
-            ? bsearch(&key, manifest->segments, manifest->segment_count, sizeof key,
-                      by_disk_and_seq)
-            : NULL;
+        manifest_find(&advance->manifest, entry->disk_index, entry->seq);
     if (!listed || memcmp(listed->tag, entry->tag, sizeof entry->tag) != 0)
         return err_set(err, FAIL_CORRUPT,
                        "journal entry %u of disk %u is not in the manifest", entry->seq,
@@ -155,6 +124,8 @@ static bool advance_maps(const struct cycle_context *context, uint64_t recovery_
     __attribute__((cleanup(close_maps))) struct advance advance = {
         .disk_count = context->machine->disk_count};
     AUTO(plan_release) struct plan plan = {0};
+    struct cycle_store state_store = context_state_store(context);
+    struct cycle_store log_store = context_log_store(context);
     bool is_behind = false;
     if (!context->map_dir || recovery_point == 0)
         return true;
@@ -165,12 +136,11 @@ static bool advance_maps(const struct cycle_context *context, uint64_t recovery_
     }
     if (!is_behind)
         return true;
-    if (FAULT(CYCLE_BEFORE_MAP, err) || !plan_load(context, recovery_point, &plan, err) ||
-        !manifest_load(context, recovery_point, &advance.manifest, err))
+    if (FAULT(CYCLE_BEFORE_MAP, err) ||
+        !cycle_store_get_plan(&state_store, recovery_point, &plan, err) ||
+        !cycle_store_get_manifest(&log_store, recovery_point, &advance.manifest, err))
         return false;
-    if (advance.manifest.segment_count)
-        qsort(advance.manifest.segments, advance.manifest.segment_count,
-              sizeof *advance.manifest.segments, by_disk_and_seq);
+    manifest_sort(&advance.manifest);
     for (size_t i = 0; i < advance.disk_count; i++)
         if (hashmap_cycle(advance.maps[i]) != recovery_point &&
             !hashmap_begin(advance.maps[i], plan.base_cycle, err))
@@ -220,8 +190,9 @@ static bool remove_old(const struct cycle_context *context, struct store *store,
 bool cycle_settle(const struct cycle_context *context, struct err *err)
 {
     struct replica_state replica;
+    struct cycle_store cs = context_state_store(context);
     uint64_t unfinished;
-    if (!replica_state_load(context, &replica, err) ||
+    if (!cycle_store_get_replica(&cs, &replica, err) ||
         !find_unfinished(context, replica.recovery_point, &unfinished, err))
         return false;
     struct err why = ERR_INIT;
