@@ -113,6 +113,8 @@ def tier_tsan():
 def tier_crash():
     step("crash: every fault point, random kills", ["tests/fault/crash_sweep.py", "--quick",
                                                     str(ROOT / "build-gcc")])
+    step("crash: no space left at each store", ["tests/fault/no_space.py",
+                                                str(ROOT / "build-gcc")])
 
 
 def main():

@@ -48,7 +48,7 @@ static const struct config_option OPTIONS[] = {
      .help = "machines worked on at once", .man = NULL},
     {"cycle_workers", OPTION_NUMBER, "2", 1, 64, AT(cycle_workers),
      .help = "threads that hash, compress and encrypt in each cycle", .man = NULL},
-    {"segment_size", OPTION_SIZE, "8M", 1 * MIB, 64 * MIB, AT(segment_bytes),
+    {"segment_size", OPTION_SIZE, "4M", 2 * MIB, 64 * MIB, AT(segment_bytes),
      .help = "size of one object in the log store",
      .man = "A gateway that dies sends at most the segments in flight again."},
     {"compression", OPTION_CHOICE, "fast", AT(compression),

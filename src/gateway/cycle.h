@@ -25,7 +25,7 @@
 struct cycle_options {
     uint32_t workers;           /* 0: 2; at most 16 */
     uint32_t putters;           /* 0: 2; puts to the log store at once; at most 16 */
-    uint32_t segment_bytes;     /* 0: 8 MiB; 2 MiB .. 64 MiB */
+    uint32_t segment_bytes;     /* 0: 4 MiB; 2 MiB .. 64 MiB */
     uint32_t record_span_bytes; /* 0: 64 KiB; 64 KiB or 1 MiB (compact) */
     enum pack_method method;    /* as in options: PACK_STORED means just that */
     int level;                  /* LZ4 acceleration or zstd level */

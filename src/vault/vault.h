@@ -22,7 +22,7 @@ struct vault_options {
     const char *key_file;    /* master key */
     uint32_t job_threads;    /* machines worked on at once; 0: 4 */
     uint32_t cycle_workers;  /* 0: 2 */
-    uint32_t segment_bytes;  /* 0: 8 MiB */
+    uint32_t segment_bytes;  /* 0: 4 MiB */
     const char *compression; /* "fast" (lz4), "compact" (zstd, 1 MiB), "none" */
     uint64_t throttle_bps;   /* bytes/s; 0: none */
     uint64_t delta_min_ms; /* 0: 1 h: next delta = min(max(delta_min, previous/2), max) */
