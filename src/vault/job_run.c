@@ -102,17 +102,17 @@ static void tell_failed(struct work *work, const struct err *failure, bool is_ca
                 operation_name(operation), failure->text);
 }
 
-static void unlink_and_free(struct vault *vault, struct job *job)
+/* The job is nobody's but the caller's afterwards. */
+static struct job *unlink_job(struct work *work)
 {
-    {
-        LOCK_GUARD(&vault->lock);
-        struct job **at = &vault->jobs;
-        while (*at && *at != job)
-            at = &(*at)->next;
-        if (*at)
-            *at = job->next;
-    }
-    job_free(job);
+    LOCK_GUARD(&work->vault->lock);
+    struct job *job = work->job, **at = &work->vault->jobs;
+    while (*at && *at != job)
+        at = &(*at)->next;
+    if (*at)
+        *at = job->next;
+    work->job = NULL;
+    return job;
 }
 
 static void finish(struct work *work, bool ok, struct err *failure)
@@ -128,16 +128,16 @@ static void finish(struct work *work, bool ok, struct err *failure)
         row.failure = failure;
         tell_failed(work, failure, is_canceled);
     }
-    if (!record_job(work->vault, work->job, &row, &err))
-        log_error("job_row_lost", "job=%llu text=\"%s\"",
-                  (unsigned long long)work->job->id, err.text);
+    /* First: whoever reads "succeeded" may ask for the next thing at once. */
+    struct job *job = unlink_job(work);
+    if (!record_job(work->vault, job, &row, &err))
+        log_error("job_row_lost", "job=%llu text=\"%s\"", (unsigned long long)job->id,
+                  err.text);
     if (ok)
         log_info("job_done", "job=%llu machine=%s operation=%s",
-                 (unsigned long long)work->job->id, work->machine->name,
-                 operation_name(work->job->operation));
-    struct job *job = work->job;
-    work->job = NULL;
-    unlink_and_free(work->vault, job);
+                 (unsigned long long)job->id, work->machine->name,
+                 operation_name(job->operation));
+    job_free(job);
 }
 
 void job_run(struct work *work)
@@ -147,9 +147,7 @@ void job_run(struct work *work)
     enum work_end end = work_ending(work);
     if (!ok && end == WORK_CLOSE) {
         /* Its row says "running": the next process goes on with it. */
-        struct job *job = work->job;
-        work->job = NULL;
-        unlink_and_free(work->vault, job);
+        job_free(unlink_job(work));
         return;
     }
     if (!ok && end == WORK_GOES_ON && op_plan(work->job->operation)->waits &&
