@@ -7,7 +7,7 @@
   gcc      gcc, warnings are errors, fault points compiled in: every unit test, the flows
   asan     clang with ASan and UBSan: every unit test and the fuzz corpora
   tsan     clang with TSan: the threaded parts
-  release  gcc -O2 as installed: builds without a warning
+  release  gcc and clang, optimised as installed: builds without a warning
   crash    each named fault point x {error, crash}, random kill -9 (bounded)
 """
 import json
@@ -93,6 +93,7 @@ def tier_gcc():
 
 def tier_release():
     build("build-release", ["-Dwerror=true", "--buildtype=release"])
+    build("build-clang", ["-Dwerror=true", "--buildtype=release"], {"CC": "clang"})
 
 
 def tier_asan():

@@ -11,6 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+/* Macros of the C library under clang with _FORTIFY_SOURCE. */
+#undef sprintf
+#undef vsprintf
+
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll
 #pragma GCC poison localtime gmtime ctime asctime srand system popen tmpnam mktemp
 

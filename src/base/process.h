@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Children without a shell: argv vector, no inherited descriptors, a clean environment
- * (PATH, HOME, LANG only), standard input from /dev/null, output captured or sent to a
- * file. Never put a secret on argv. One thread per struct process.
+ * (PATH, HOME, TMPDIR, and LC_ALL=C), standard input from /dev/null, output captured or
+ * sent to a file. Never put a secret on argv. One thread per struct process.
  */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H

@@ -50,6 +50,8 @@ void throttle_set_rate(struct throttle *throttle, uint64_t rate_bps)
 {
     LOCK_GUARD(&throttle->lock);
     fill_locked(throttle);
+    if (throttle->rate_bps == 0 || rate_bps == 0)
+        throttle->tokens_bytes = 0; /* what left without a limit is not owed */
     throttle->rate_bps = rate_bps;
 }
 

@@ -132,8 +132,7 @@ bool json_only_keys(const json_t *object, const char *const allowed[], struct er
 void json_put_text(json_t *object, const char *key, const char *text)
 {
     json_t *value = json_string(text);
-    if (!value) /* not UTF-8: what a peer sent us; shown byte by byte as Latin-1 would be
-                 */
+    if (!value) /* JSON text is UTF-8; what a peer sent us is not */
         value = json_string("(not valid UTF-8)");
     json_put_take(object, key, value);
 }
