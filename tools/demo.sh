@@ -59,8 +59,10 @@ k target add replicas local --dir "$DIR/replicas"
 k source check lab
 k discover
 
-say "Initial replication, while the guest writes"
+say "Initial replication, while the guest writes (held back to 15 MiB/s, so that there is something to see)"
+k throttle 15M
 k replicate lab prod --target replicas --marker 'kedge-guest: ready'
+k throttle 0
 say "Delta cycles: only what changed"
 for _ in 1 2; do
     sleep 3
