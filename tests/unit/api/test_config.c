@@ -28,7 +28,7 @@ static void empty_file_is_all_defaults(void **state)
     assert_string_equal(c.log_store, "dir:/var/lib/kedge/log");
     assert_string_equal(c.key_file, "/var/lib/kedge/master.key");
     assert_string_equal(c.listen, "none");
-    assert_int_equal(c.segment_bytes, 8 * MIB);
+    assert_int_equal(c.segment_bytes, 4 * MIB);
     assert_int_equal(c.delta_min_ms, 3600000);
     assert_int_equal(c.delta_max_ms, 12 * 3600000);
     assert_false(c.auto_repair);
@@ -41,14 +41,14 @@ static void good_lines(void **state)
     (void)state;
     assert_true(parse("# comment\r\n"
                       "  data_dir=/d\t\n\n"
-                      "segment_size = 1M\n throttle = 20M\n delta_min = 90s\n"
+                      "segment_size = 2M\n throttle = 20M\n delta_min = 90s\n"
                       "auto_repair = on\nlisten = [::1]:8440\nlog_level = debug\n"
                       "log_store = dir:/elsewhere = odd # name\ncompression = compact",
                       &c, &err));
     assert_string_equal(c.state_store, "dir:/d/state");
     assert_string_equal(c.token_file, "/d/api.token");
     assert_string_equal(c.log_store, "dir:/elsewhere = odd # name");
-    assert_int_equal(c.segment_bytes, MIB);
+    assert_int_equal(c.segment_bytes, 2 * MIB);
     assert_int_equal(c.throttle_bps, 20 * MIB);
     assert_int_equal(c.delta_min_ms, 90000);
     assert_true(c.auto_repair);
