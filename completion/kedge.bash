@@ -18,11 +18,11 @@ _kedge_words() {
   esac
   case "$2" in
     'init') words='--config --socket --url --token-file --ca-file --json --help' ;;
-    'source add') words='--qmp --scratch-dir --granularity --path --cpus --memory --config --socket --url --token-file --ca-file --json --help' ;;
+    'source add') words='--qmp --scratch-dir --granularity --scratch-max --path --cpus --memory --config --socket --url --token-file --ca-file --json --help' ;;
     'source list') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source check') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source remove') words='--config --socket --url --token-file --ca-file --json --help' ;;
-    'target add') words='--dir --format --accel --config --socket --url --token-file --ca-file --json --help' ;;
+    'target add') words='--dir --format --accel --device-map --config --socket --url --token-file --ca-file --json --help' ;;
     'target list') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'target remove') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'discover') words='--source --config --socket --url --token-file --ca-file --json --help' ;;

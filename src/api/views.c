@@ -270,6 +270,7 @@ static const struct api_field QEMU_OPTIONS[] = {
     {"qmp", API_PATH, REQ, .max = 107, .help = "the VM's QMP Unix socket"},
     {"scratch_dir", API_PATH, .help = "folder for copy-before-write files, reachable by the VM's QEMU"},
     {"granularity", API_U64, .min = 512, .max = 2147483648, .help = "bytes that one bit of change tracking stands for"},
+    {"scratch_max", API_U64, .help = "bytes of copy-before-write data after which a cycle fails; 0 or absent: no bound"},
     {0}};
 static const struct api_field IMAGE_OPTIONS[] = {
     {"paths", API_TEXTS, REQ, .min = 1, .help = "raw or qcow2 files or block devices, in disk order"},
@@ -280,6 +281,7 @@ static const struct api_field LOCAL_OPTIONS[] = {
     {"dir", API_PATH, REQ, .help = "folder of replicas, tests, VMs and evidence"},
     {"format", API_TEXT, .choices = (const char *const[]){"raw", "qcow2", NULL}, .help = "format of replica disks"},
     {"accel", API_TEXT, .choices = (const char *const[]){"auto", "kvm", "tcg", NULL}, .help = "how VMs are run"},
+    {"device_map", API_PATH, .help = "file of lines '<machine> <disk index> <block device>': replica disks on devices instead of files"},
     {0}};
 
 static const struct api_kind SOURCE_KINDS[] = {

@@ -22,6 +22,7 @@ static const struct cli_option SOURCE_ADD[] = {
     {"qmp", CLI_PATH, "SOCKET", "qmp", .help = "qemu: the VM's QMP Unix socket"},
     {"scratch-dir", CLI_PATH, "DIR", "scratch_dir", .help = "qemu: folder for copy-before-write files"},
     {"granularity", CLI_SIZE, "SIZE", "granularity", .help = "qemu: bytes that one bit of change tracking stands for"},
+    {"scratch-max", CLI_SIZE, "SIZE", "scratch_max", .help = "qemu: copy-before-write data after which a cycle fails, guest unharmed"},
     {"path", CLI_PATHS, "FILE", "paths", .help = "image: disk image or block device; again for each disk, in order"},
     {"cpus", CLI_NUMBER, "N", "cpus", .help = "image: virtual processors of the VM made from it"},
     {"memory", CLI_SIZE, "SIZE", "memory_bytes", .help = "image: memory of the VM made from it"},
@@ -30,6 +31,7 @@ static const struct cli_option TARGET_ADD[] = {
     {"dir", CLI_PATH, "DIR", "dir", .help = "local: folder of replicas, tests, VMs and evidence"},
     {"format", CLI_TEXT, "FORMAT", "format", .help = "local: raw or qcow2"},
     {"accel", CLI_TEXT, "ACCEL", "accel", .help = "local: auto, kvm or tcg"},
+    {"device-map", CLI_PATH, "FILE", "device_map", .help = "local: lines 'MACHINE DISK-INDEX DEVICE': replica disks on block devices instead of files"},
     {0}};
 static const struct cli_option DISCOVER[] = {
     {"source", CLI_TEXT, "SOURCE", .help = "only this source"}, {0}};

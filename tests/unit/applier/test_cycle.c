@@ -6,6 +6,7 @@
  */
 #include "applier/applier.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "gateway/cycle.h"
 #include "mem_source.h"
 
@@ -44,6 +45,7 @@ struct rig {
     uint64_t cycle;
     bool (*between)(struct rig *rig); /* after the send, before the apply */
     struct buf kept;
+    const char *device_map; /* NULL: replica disks are files */
 };
 
 static uint64_t next_random(struct rig *rig)
@@ -92,7 +94,8 @@ static void open_target(struct rig *rig)
     struct err err = ERR_INIT;
     struct buf path = {0};
     buf_printf(&path, "%s/target", rig->dir);
-    struct target_local_options options = {.dir = buf_text(&path), .accel = "tcg"};
+    struct target_local_options options = {
+        .dir = buf_text(&path), .accel = "tcg", .device_map_path = rig->device_map};
     must(target_local_open(&options, &rig->target, &err), &err);
     buf_release(&path);
 }
@@ -261,6 +264,71 @@ static void initial_and_deltas(void **state)
         cycle_must_work(rig, CYCLE_DELTA);
         assert_true(atomic_load(&rig->sent.planned_bytes) < 8 * MIB);
     }
+}
+
+/* A loop device over a new file; "" when this machine cannot make one. */
+static void make_loop(struct rig *rig, size_t disk, char *ret, size_t ret_bytes)
+{
+    char path[128];
+    struct err err = ERR_INIT;
+    AUTO(buf_release) struct buf out = {0};
+    (void)snprintf(path, sizeof path, "%s/device%zu", rig->dir, disk);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0 && ftruncate(fd, DISK_BYTES) == 0);
+    /* Old bytes: a device is not zeros when it is new to us. */
+    uint8_t old[4096];
+    memset(old, 0xa5, sizeof old);
+    for (uint64_t at = 0; at < DISK_BYTES; at += sizeof old)
+        assert_int_equal(pwrite(fd, old, sizeof old, (off_t)at), sizeof old);
+    (void)close(fd);
+    const char *const argv[] = {"losetup", "-f", "--show", path, NULL};
+    ret[0] = 0;
+    if (process_run(argv, 10000, NULL, &out, &err))
+        (void)snprintf(ret, ret_bytes, "%.*s", (int)strcspn(buf_text(&out), "\n"),
+                       buf_text(&out));
+}
+
+static void drop_loop(const char *device)
+{
+    struct err err = ERR_INIT;
+    const char *const argv[] = {"losetup", "-d", device, NULL};
+    if (*device && !process_run(argv, 10000, NULL, NULL, &err))
+        print_message("%s\n", err.text);
+}
+
+static void replica_on_block_devices(void **state)
+{
+    struct rig *rig = *state;
+    struct err err = ERR_INIT;
+    char devices[DISKS][64], map[96];
+    AUTO(buf_release) struct buf text = {0};
+    for (size_t i = 0; i < DISKS; i++) {
+        make_loop(rig, i, devices[i], sizeof devices[i]);
+        buf_printf(&text, "testvm %zu %s\n", i, devices[i]);
+    }
+    if (!devices[0][0] || !devices[1][0]) {
+        drop_loop(devices[0]);
+        skip();
+    }
+    (void)snprintf(map, sizeof map, "%s/devices", rig->dir);
+    must(file_write_durable(map, text.data, text.bytes, 0600, &err), &err);
+    must(target_remove(rig->target, &rig->machine, &err), &err);
+    target_close(rig->target);
+    rig->device_map = map;
+    open_target(rig);
+    rig->applier.target = rig->target;
+    must(target_replica_create(rig->target, &rig->machine, &err), &err);
+    fill(rig);
+    cycle_must_work(rig, CYCLE_INITIAL);
+    churn(rig, 60);
+    cycle_must_work(rig, CYCLE_DELTA);
+    mem_vm_lose_tracking(rig->vm);
+    churn(rig, 5);
+    cycle_must_work(rig, CYCLE_RESYNC);
+    target_close(rig->target);
+    rig->target = NULL;
+    for (size_t i = 0; i < DISKS; i++)
+        drop_loop(devices[i]);
 }
 
 static void nothing_is_left_in_the_log(void **state)
@@ -673,6 +741,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(initial_and_deltas, setup, teardown),
+        cmocka_unit_test_setup_teardown(replica_on_block_devices, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_left_in_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_tracking_resyncs_only_what_differs, setup,
                                         teardown),
