@@ -52,14 +52,14 @@ make_tree() {
     local tree=$1 used
     mkdir -p "$tree/srv/files"
     if [ $debootstrap = yes ] && command -v mmdebstrap >/dev/null; then
-        # Apt's sources of this machine: its mirror is the one that can be reached.
-        if ! cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-            grep -v '^#' >"$work/sources.list" || [ ! -s "$work/sources.list" ]; then
-            echo 'deb http://deb.debian.org/debian bookworm main' >"$work/sources.list"
-        fi
+        # Apt's sources of this machine, if any: its mirror is the one that can be reached.
+        cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+            grep -v '^#' >"$work/sources.list" || true
+        local mirror=()
+        [ ! -s "$work/sources.list" ] || mirror=(-)
         if SOURCE_DATE_EPOCH=$epoch mmdebstrap --quiet --mode=root --variant=standard \
             --include=linux-image-amd64,openssh-server bookworm "$work/root.tar" \
-            - <"$work/sources.list" >"$work/mmdebstrap.log" 2>&1; then
+            "${mirror[@]}" <"$work/sources.list" >"$work/mmdebstrap.log" 2>&1; then
             tar -C "$tree" --exclude='./dev/*' -xpf "$work/root.tar"
             rm "$work/root.tar"
             echo "root file system: mmdebstrap bookworm, standard + kernel"
