@@ -267,7 +267,7 @@ static enum snapshot_outcome outcome_of(struct cycle_run *run, const struct err 
                : SNAPSHOT_FAILED;
 }
 
-/* J4: a replica disk that is too long for now is longer than the source, not wrong. */
+/* J4: a replica disk longer than the source (cut after the commit) is not wrong. */
 static void after_commit(struct cycle_run *run)
 {
     struct err why = ERR_INIT;
