@@ -22,8 +22,9 @@ struct machine_disk {
     char key[128];   /* the source's own stable name: QEMU node name, file path */
     char label[128]; /* for people: file name */
     uint64_t disk_bytes;
-    char bus[32];    /* "nvme", "virtio", "scsi", "ide"; "" unknown */
-    char serial[64]; /* as the guest sees it; "" none */
+    char bus[32];       /* "nvme", "virtio", "scsi", "ide"; "" unknown */
+    char serial[64];    /* as the guest sees it; "" none */
+    char datastore[80]; /* where its file lies now: limits count by it; "" unknown */
 };
 
 struct machine_nic {
@@ -42,6 +43,7 @@ struct machine_def {
     enum machine_firmware firmware;
     char machine_type[32]; /* QEMU: "q35", "pc"; "" unknown */
     bool is_running;
+    char host[128]; /* runs there now: limits count by it; "" unknown or no limit */
     /* Direct kernel boot (QEMU -kernel): paths on the source host, "" when booted from
      * disk. */
     char kernel[MACHINE_PATH_BYTES];

@@ -31,6 +31,7 @@ static json_t *disk_to_json(const struct machine_disk *disk)
     json_put_u64(json, "disk_bytes", disk->disk_bytes);
     put_some(json, "bus", disk->bus);
     put_some(json, "serial", disk->serial);
+    put_some(json, "datastore", disk->datastore);
     return json;
 }
 
@@ -62,6 +63,7 @@ json_t *machine_to_json(const struct machine_def *machine)
     json_put_text(json, "firmware", machine->firmware == FIRMWARE_UEFI ? "uefi" : "bios");
     put_some(json, "machine_type", machine->machine_type);
     json_put_bool(json, "is_running", machine->is_running);
+    put_some(json, "host", machine->host);
     put_some(json, "kernel", machine->kernel);
     put_some(json, "initrd", machine->initrd);
     put_some(json, "kernel_args", machine->kernel_args);
@@ -99,14 +101,15 @@ static bool get_some(const json_t *json, const char *key, char *out, size_t out_
 
 static bool disk_from_json(const json_t *json, struct machine_disk *ret, struct err *err)
 {
-    static const char *const KEYS[] = {"id",  "key",    "label", "disk_bytes",
-                                       "bus", "serial", NULL};
+    static const char *const KEYS[] = {"id",  "key",    "label",     "disk_bytes",
+                                       "bus", "serial", "datastore", NULL};
     return json_only_keys(json, KEYS, err) && get_id(json, &ret->id, err) &&
            get_some(json, "key", ret->key, sizeof ret->key, err) &&
            get_some(json, "label", ret->label, sizeof ret->label, err) &&
            json_get_u64(json, "disk_bytes", &ret->disk_bytes, err) &&
            get_some(json, "bus", ret->bus, sizeof ret->bus, err) &&
-           get_some(json, "serial", ret->serial, sizeof ret->serial, err);
+           get_some(json, "serial", ret->serial, sizeof ret->serial, err) &&
+           get_some(json, "datastore", ret->datastore, sizeof ret->datastore, err);
 }
 
 static bool nic_from_json(const json_t *json, struct machine_nic *ret, struct err *err)
@@ -149,6 +152,7 @@ static bool get_scalars(const json_t *json, struct machine_def *ret, struct err 
            get_some(json, "machine_type", ret->machine_type, sizeof ret->machine_type,
                     err) &&
            json_opt_bool(json, "is_running", false, &ret->is_running, err) &&
+           get_some(json, "host", ret->host, sizeof ret->host, err) &&
            get_some(json, "kernel", ret->kernel, sizeof ret->kernel, err) &&
            get_some(json, "initrd", ret->initrd, sizeof ret->initrd, err) &&
            get_some(json, "kernel_args", ret->kernel_args, sizeof ret->kernel_args, err);
@@ -189,9 +193,9 @@ static bool get_nics(const json_t *json, struct machine_def *ret, struct err *er
 bool machine_from_json(const json_t *json, struct machine_def *ret, struct err *err)
 {
     static const char *const KEYS[] = {
-        "id",          "name",         "key",        "cpus",   "memory_bytes",
-        "firmware",    "machine_type", "is_running", "kernel", "initrd",
-        "kernel_args", "disks",        "nics",       NULL};
+        "id",       "name",         "key",        "cpus", "memory_bytes",
+        "firmware", "machine_type", "is_running", "host", "kernel",
+        "initrd",   "kernel_args",  "disks",      "nics", NULL};
     if (!json_is_object(json))
         return err_set(err, FAIL_INPUT, "a machine definition must be a JSON object");
     AUTO(free) struct machine_def *def = xcalloc(1, sizeof *def);
