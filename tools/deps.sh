@@ -4,33 +4,61 @@
 set -eu
 
 build="gcc meson ninja-build pkg-config libssl-dev libzstd-dev liblz4-dev libxxhash-dev libnbd-dev
-liburing-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev"
+liburing-dev zlib1g-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev libxml2-dev"
 run="qemu-system-x86 qemu-utils"
-demo="e2fsprogs fdisk zstd xz-utils perl-base jq procps"
-test="clang clang-format libclang-rt-14-dev libnbd-bin jq curl sqlite3 python3 ovmf"
+demo="e2fsprogs fdisk zstd xz-utils perl-base jq procps python3 openssl curl
+ovmf mtools systemd-boot-efi binutils"
+test="clang clang-format libclang-rt-14-dev libnbd-bin jq curl openssl sqlite3 ovmf python3-pyvmomi libxml2-utils
+golang-go golang-github-vmware-govmomi-dev"
+
+# Test tools that Debian has not: emulators of services.
+npm="azurite@3.35.0 oidc-provider@9.13.3"
+npm_dir=$(dirname "$0")/../build-npm
 
 want="$build $run"
+want_npm=""
 for goal in "$@"; do
     case $goal in
     build) ;;
     demo) want="$want $demo" ;;
-    test) want="$want $demo $test" ;;
+    test) want="$want $demo $test"; want_npm=$npm ;;
     *) echo "deps.sh: unknown goal '$goal'; use build, demo or test" >&2; exit 2 ;;
     esac
 done
-
-missing=""
-for package in $want; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-        missing="$missing $package"
-done
-[ -n "$missing" ] || exit 0
-if [ "$(id -u)" != 0 ]; then
-    echo "deps.sh: these packages are missing; install them as root: apt-get install$missing" >&2
-    exit 1
+if [ -n "$want_npm" ] && ! command -v npm >/dev/null; then
+    want="$want npm"
 fi
-echo "installing:$missing"
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q >/dev/null
-# shellcheck disable=SC2086 # a list of words
-apt-get install -q -y --no-install-recommends $missing >/dev/null
+
+install_packages() {
+    missing=""
+    for package in $want; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "deps.sh: these packages are missing; install them as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    echo "installing:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q >/dev/null
+    # shellcheck disable=SC2086 # a list of words
+    apt-get install -q -y --no-install-recommends $missing >/dev/null
+}
+
+# Without them their tests are skipped and say so.
+install_npm() {
+    [ -n "$want_npm" ] && [ "$(cat "$npm_dir/done" 2>/dev/null)" != "$want_npm" ] || return 0
+    echo "installing into build-npm: $want_npm"
+    mkdir -p "$npm_dir"
+    # shellcheck disable=SC2086 # a list of words
+    if npm install --no-save --no-audit --no-fund --loglevel=error --prefix "$npm_dir" $want_npm >/dev/null; then
+        echo "$want_npm" >"$npm_dir/done"
+    else
+        echo "deps.sh: npm could not install $want_npm; the tests that need them will be skipped" >&2
+    fi
+}
+
+install_packages
+install_npm

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PAGE_BYTES 4096
+_Static_assert(sizeof(struct secret) <= PAGE_BYTES, "a secret is one page");
 
 void secret_wipe(void *data, size_t data_bytes)
 {

@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-#define SECRET_MAX_BYTES 512
+#define SECRET_MAX_BYTES 4088 /* access tokens; with its length one page */
 
 struct secret {
     uint8_t data[SECRET_MAX_BYTES];

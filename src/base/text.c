@@ -68,6 +68,45 @@ bool text_parse_size(const char *text, uint64_t min, uint64_t max, uint64_t *ret
     return true;
 }
 
+#define RATE_MAX_BPS UINT64_C(1000000000000000)
+
+bool text_parse_rate(const char *text, uint64_t *ret_bps, struct err *err)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } UNITS[] = {
+        {"", 1},          {"B", 1},
+        {"K", KIB},       {"KB", KIB},
+        {"KIB", KIB},     {"M", MIB},
+        {"MB", MIB},      {"MIB", MIB},
+        {"G", GIB},       {"GB", GIB},
+        {"GIB", GIB},     {"KBIT", 1000 / 8},
+        {"MBIT", 125000}, {"GBIT", 125000000},
+    };
+    const char *p = text;
+    uint64_t v = 0;
+    if (strcasecmp(text, "off") == 0) {
+        *ret_bps = 0;
+        return true;
+    }
+    bool ok = digits_u64(&p, &v);
+    size_t unit_bytes = strlen(p), i = 0;
+    if (unit_bytes >= 2 && strcasecmp(p + unit_bytes - 2, "/s") == 0)
+        unit_bytes -= 2;
+    while (i < ARRAY_COUNT(UNITS) && (strlen(UNITS[i].name) != unit_bytes ||
+                                      strncasecmp(UNITS[i].name, p, unit_bytes) != 0))
+        i++;
+    ok = ok && i < ARRAY_COUNT(UNITS);
+    if (!ok)
+        return err_set(err, FAIL_INPUT,
+                       "'%s' is not a rate; write like 10MB/s, 80Mbit/s or off", text);
+    if (!mul_u64(v, UNITS[i].bytes, &v) || v > RATE_MAX_BPS)
+        return err_set(err, FAIL_INPUT, "'%s' is too large", text);
+    *ret_bps = v;
+    return true;
+}
+
 static uint64_t duration_unit_ms(const char **at)
 {
     static const struct {

@@ -17,6 +17,10 @@ MUST_CHECK bool text_parse_u64(const char *text, uint64_t min, uint64_t max,
 MUST_CHECK bool text_parse_size(const char *text, uint64_t min, uint64_t max,
                                 uint64_t *ret, struct err *err);
 
+/* Bytes a second: "10M", "10MB/s", "512KiB/s" (powers of 1024), "80Mbit/s", "1Gbit/s"
+ * (powers of 1000, as links are sold); "0" and "off": no bound. */
+MUST_CHECK bool text_parse_rate(const char *text, uint64_t *ret_bps, struct err *err);
+
 /* "90s", "15m", "1d7h", "250ms", "0"; the result is milliseconds. */
 MUST_CHECK bool text_parse_duration_ms(const char *text, uint64_t *ret, struct err *err);
 

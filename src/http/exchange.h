@@ -82,8 +82,10 @@ MUST_CHECK bool http_answer_header(const struct http_answer *answer, const char 
 /*
  * true: there is an answer, whatever its status. false: none. FAIL_TRANSIENT nobody
  * answers, the connection broke, past a deadline; FAIL_AUTH certificate not trusted or
- * not the pinned one (the text has its fingerprint), proxy wants credentials; FAIL_LIMIT
- * answer too large; FAIL_CANCELED. *ret is released by the caller only when true.
+ * not the pinned one (the text has its fingerprint), no TLS 1.2, proxy wants credentials;
+ * FAIL_LIMIT answer too large; FAIL_INPUT no TLS on that port, a certificate file cannot
+ * be read, a path or header that is not encoded; FAIL_CANCELED. *ret is released by the
+ * caller only when true. What was sent of a body is never sent again.
  */
 MUST_CHECK bool http_exchange(struct http_endpoint *endpoint,
                               const struct http_request *request, struct http_answer *ret,

@@ -16,6 +16,7 @@
 #define VSPHERE_TRANSPORT_H
 
 #include "base/cancel.h"
+#include "vsphere/nfc_quirks.h"
 #include "vsphere/vim.h"
 
 struct transport;
@@ -28,14 +29,35 @@ struct transport_disk {
     uint64_t disk_bytes;
 };
 
+/* All may be zero: the defaults. */
+struct transport_options {
+    bool is_plain;              /* nfc: nbd, unencrypted on the wire */
+    uint32_t max_in_flight;     /* per lane; 0: 16 for nfc, 8 for https, hotadd */
+    uint64_t host_budget_bytes; /* nfc, per host and process; 0: 32 MiB */
+    uint32_t attempts;          /* connections in a row without a read; 0: 8 */
+    uint32_t silence_ms;        /* no byte, or no device, for so long: lost; 0: 30 s */
+    const struct nfc_quirks *quirks; /* copied; NULL: nfc_quirks_default */
+    const char *vddk_library;        /* libvixDiskLib.so of the user; NULL: no vddk */
+    const char *vddk_helper; /* kedge-vddk; NULL: where it was installed, or built */
+    const char *user;        /* for vddk, which logs in by itself; */
+    const struct secret *password; /* borrowed while open; NULL: by vim's session */
+    const char *hotadd_machine;    /* the machine we run in: its name or instance UUID;
+                                    * NULL: the one with this system's BIOS UUID */
+    const char *hotadd_record_dir; /* what is attached is noted there, durable; NULL:
+                                    * /var/lib/kedge/hotadd */
+    const char *hotadd_device_dir; /* NULL: /dev/disk/by-id */
+};
+
 struct transport_machine {
     struct vim *vim; /* borrowed while the transport is open; locked inside */
     struct vim_ref vm;
     struct vim_ref host;     /* where it runs now */
     struct vim_ref snapshot; /* id "" for a powered-off machine without one */
     bool is_powered_on;
+    const char *datacenter;             /* name; "" on a bare host */
     const struct transport_disk *disks; /* copied */
     size_t disk_count;
+    struct transport_options options;
 };
 
 /* One read in flight; the caller owns it and its buffer until lane_next returns it. */
@@ -60,15 +82,26 @@ struct lane_counters {
 
 struct transport_ops {
     const char *name; /* "nfc", "https", "hotadd", "vddk" */
+    /* cancel is borrowed while the transport is open: opening lanes, closing them. Cheap:
+     * whether a disk can be read shows at lane_open. FAIL_CONFLICT: not for this machine;
+     * the text says why. */
     bool (*open)(const struct transport_machine *machine, const struct cancel *cancel,
                  struct transport **ret, struct err *err);
+    /* FAIL_CONFLICT, FAIL_AUTH, FAIL_IO: this transport does not read this disk; the
+     * next one may. FAIL_LIMIT: too many connections to that host. */
     bool (*lane_open)(struct transport *transport, size_t disk_index, struct lane **ret,
                       struct err *err);
+    /* Up to LANE_MAX_IN_FLIGHT at once; how many of them are on the wire is the lane's.
+     * FAIL_INPUT, FAIL_BUG only: the caller keeps the read. */
     bool (*submit)(struct lane *lane, struct lane_read *read, struct err *err);
+    /* Waits for any finished read, failed ones included. NULL with *err: FAIL_CANCELED
+     * (the reads stay the lane's until lane_close), FAIL_BUG: none in flight. */
     struct lane_read *(*next)(struct lane *lane, const struct cancel *cancel,
                               struct err *err);
     void (*counters)(const struct lane *lane, struct lane_counters *ret);
+    /* Reads in flight are dropped; no buffer is touched afterwards. NULL is fine. */
     void (*lane_close)(struct lane *lane);
+    /* All lanes are closed. NULL is fine. */
     void (*close)(struct transport *transport);
 };
 struct transport {

@@ -25,6 +25,8 @@ void mem_vm_lose_snapshot(struct mem_vm *vm);
 void mem_vm_resize(struct mem_vm *vm, size_t disk, uint64_t disk_bytes);
 /* Reports allocated areas and changes at this granularity (default 4096). */
 void mem_vm_set_granularity(struct mem_vm *vm, uint64_t bytes);
+/* From now on the guest's writes are not noted: change tracking lies. */
+void mem_vm_lie(struct mem_vm *vm, bool lies);
 /* Reads of the current snapshot fail from now on. */
 void mem_vm_fail_reads(struct mem_vm *vm, bool fail);
 
