@@ -8,7 +8,10 @@
  * the first write; a crash after it is healed by writing the cycle again (redo), its
  * segments stay until the commit; A3  the commit is one durable replacement of the
  * replica state, after flush and after source bitmap == target bitmap; A4  without a
- * recovery point a cycle may stream: its extents are "in doubt" until the commit.
+ * recovery point a cycle may stream: its extents are "in doubt" until the commit; A5
+ * before the doubt moves from a dead initial cycle to the next one, what the dead one's
+ * journal names was written again and flushed; A6 a replica state older than a recovery
+ * point that is known to be committed is refused.
  *
  * Threads: one caller per machine; workers of its own (options.workers). Memory: per
  * worker one segment buffer, 1 MiB, and the replica writer's staging.
@@ -38,10 +41,16 @@ struct apply_context {
     struct store *state_store;
     const struct cancel *cancel; /* NULL: never */
     struct apply_progress *progress;
-    uint32_t workers; /* 0: 2; at most 16 */
+    uint32_t workers;     /* 0: 3; at most 16 */
+    uint64_t known_point; /* newest recovery point known from elsewhere; 0: none */
 };
 
-/* The replica's state; all zero (machine id set) when there is none. */
+/*
+ * The replica's state; all zero (machine id set) when there is none. FAIL_CONFLICT when
+ * it is older than known_point: whoever controls the state store may put an older object
+ * back, its seal is good; a cycle built on it would apply to a base that the replica has
+ * left (A6).
+ */
 MUST_CHECK bool apply_state_get(const struct apply_context *context,
                                 struct replica_state *ret, struct err *err);
 
@@ -58,10 +67,16 @@ MUST_CHECK bool apply_cycle(const struct apply_context *context, uint64_t cycle,
 
 struct apply_stream;
 
-/* Marks the cycle in doubt (durable), starts the workers. */
+/*
+ * Marks the cycle in doubt (durable), starts the workers. When another initial cycle died
+ * in doubt, every segment that its journal names is written and flushed before (A5): what
+ * it had brought stays. A log too damaged for that is logged and costs only that.
+ */
 MUST_CHECK bool apply_stream_open(const struct apply_context *context,
                                   const struct plan *plan, struct apply_stream **ret,
                                   struct err *err);
+/* The dead initial cycle all of whose journalled segments are on the replica; 0: none. */
+uint64_t apply_stream_carried(const struct apply_stream *stream);
 /* Waits for room in the queue. Once a worker failed: its error. Any one thread at a time.
  */
 MUST_CHECK bool apply_stream_push(struct apply_stream *stream,

@@ -7,7 +7,8 @@
  * were checked; K2  content is unpacked into the replica writer's own room: a run of
  * neighbouring blocks is written without a copy; K3  the ranges seen are summed with
  * their lengths: two records for one sector are noticed because the sum is larger than
- * the set.
+ * the set; K4  a worker's ranges are folded into the set of all as soon as they are many:
+ * workers see every other piece of the disk, only together do the pieces join.
  */
 #include "applier/crew.h"
 
@@ -18,6 +19,7 @@
 
 #define DEFAULT_WORKERS 3
 #define QUEUE_SEGMENTS  8
+#define SEEN_MAX        16384u /* ranges a worker keeps to itself, K4 */
 
 struct seen {
     struct extent *items;
@@ -48,6 +50,8 @@ struct crew {
     pthread_mutex_t lock;
     /* Guarded by lock. */
     struct err first_err;
+    struct extents target_bitmap[CYCLE_MAX_DISKS];
+    uint64_t seen_bytes[CYCLE_MAX_DISKS]; /* K3: with what was seen twice */
     /* Atomic. */
     _Atomic bool is_failed;
 };
@@ -93,12 +97,27 @@ static bool fetch(struct crew_worker *w, const struct manifest_segment *segment,
     return true;
 }
 
-static void note_seen(struct seen *seen, uint64_t start_bytes, uint64_t end_bytes)
+/* K4 */
+static void fold_seen(struct crew *crew, struct seen *seen, size_t disk_index)
 {
+    LOCK_GUARD(&crew->lock);
+    for (size_t i = 0; i < seen->count; i++)
+        crew->seen_bytes[disk_index] +=
+            seen->items[i].end_bytes - seen->items[i].start_bytes;
+    extents_add_unsorted(&crew->target_bitmap[disk_index], seen->items, seen->count);
+    seen->count = 0;
+}
+
+static void note_seen(struct crew_worker *w, size_t disk_index, uint64_t start_bytes,
+                      uint64_t end_bytes)
+{
+    struct seen *seen = &w->seen[disk_index];
     if (seen->count && seen->items[seen->count - 1].end_bytes == start_bytes) {
         seen->items[seen->count - 1].end_bytes = end_bytes;
         return;
     }
+    if (seen->count == SEEN_MAX)
+        fold_seen(w->crew, seen, disk_index);
     if (seen->count == seen->cap) {
         seen->cap = seen->cap ? 2 * seen->cap : 256;
         seen->items = xrealloc(seen->items, seen->cap, sizeof *seen->items);
@@ -126,7 +145,6 @@ static bool use_record(struct crew_worker *w, size_t disk_index,
                        const struct record *record, struct err *err)
 {
     struct apply_progress *progress = w->crew->context->progress;
-    struct seen *seen = &w->seen[disk_index];
     bool is_write = w->crew->mode == CREW_WRITE;
     uint64_t end = record->offset_bytes + record->length_bytes;
     if (end > w->crew->plan->disks[disk_index].disk_bytes)
@@ -136,12 +154,12 @@ static bool use_record(struct crew_worker *w, size_t disk_index,
         for (size_t i = 0; i < record->piece_count; i++) {
             uint64_t at = record->offset_bytes +
                           (uint64_t)record->pieces[i].start_sectors * SECTOR_BYTES;
-            note_seen(seen, at,
+            note_seen(w, disk_index, at,
                       at + (uint64_t)record->pieces[i].count_sectors * SECTOR_BYTES);
         }
         return !is_write || write_pieces(w, record, err);
     }
-    note_seen(seen, record->offset_bytes, end);
+    note_seen(w, disk_index, record->offset_bytes, end);
     if (!is_write)
         return true;
     atomic_fetch_add(record->kind == RECORD_ZERO ? &progress->zeroed_bytes
@@ -251,8 +269,10 @@ static void crew_free(struct crew *crew)
         for (size_t d = 0; d < CYCLE_MAX_DISKS; d++)
             free(w->seen[d].items);
     }
-    for (size_t i = 0; i < CYCLE_MAX_DISKS; i++)
+    for (size_t i = 0; i < CYCLE_MAX_DISKS; i++) {
         replica_disk_close(crew->disks[i]);
+        extents_release(&crew->target_bitmap[i]);
+    }
     queue_free(crew->queue);
     (void)pthread_mutex_destroy(&crew->lock); /* nobody holds it */
     free(crew->workers);
@@ -323,26 +343,22 @@ static void join_workers(struct crew *crew)
         (void)pthread_join(crew->workers[i].thread, NULL); /* ours */
 }
 
-static bool compare_disk(const struct crew *crew, size_t disk_index, struct err *err)
+/* After the workers have ended. */
+static bool compare_disk(struct crew *crew, size_t disk_index, struct err *err)
 {
     const struct plan_disk *disk = &crew->plan->disks[disk_index];
-    AUTO(extents_release) struct extents set = {0};
-    uint64_t sum = 0;
-    for (size_t i = 0; i < crew->worker_count; i++) {
-        const struct seen *seen = &crew->workers[i].seen[disk_index];
-        for (size_t k = 0; k < seen->count; k++)
-            sum += seen->items[k].end_bytes - seen->items[k].start_bytes;
-        extents_add_unsorted(&set, seen->items, seen->count);
-    }
-    if (extents_total_bytes(&set) != sum) /* K3 */
+    const struct extents *set = &crew->target_bitmap[disk_index];
+    for (size_t i = 0; i < crew->worker_count; i++)
+        fold_seen(crew, &crew->workers[i].seen[disk_index], disk_index);
+    if (extents_total_bytes(set) != crew->seen_bytes[disk_index]) /* K3 */
         return err_set(err, FAIL_CORRUPT, "disk %zu: some sectors were sent twice",
                        disk_index);
-    if (extents_equal(&set, &disk->bitmap.runs))
+    if (extents_equal(set, &disk->bitmap.runs))
         return true;
     AUTO(extents_release) struct extents missing = {0};
     AUTO(extents_release) struct extents excess = {0};
-    extents_subtract(&disk->bitmap.runs, &set, &missing);
-    extents_subtract(&set, &disk->bitmap.runs, &excess);
+    extents_subtract(&disk->bitmap.runs, set, &missing);
+    extents_subtract(set, &disk->bitmap.runs, &excess);
     const struct extents *which = missing.count ? &missing : &excess;
     return err_set(
         err, FAIL_CORRUPT,

@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 
 struct cycle_store apply_state_store(const struct apply_context *context)
@@ -29,7 +30,19 @@ bool apply_state_get(const struct apply_context *context, struct replica_state *
                      struct err *err)
 {
     struct cycle_store cs = apply_state_store(context);
-    return cycle_store_get_replica(&cs, ret, err);
+    struct replica_state state;
+    if (!cycle_store_get_replica(&cs, &state, err))
+        return false;
+    if (state.recovery_point < context->known_point) /* A6 */
+        return err_set(err, FAIL_CONFLICT,
+                       "the replica state of machine '%s' was rolled back: the state "
+                       "store has recovery point %" PRIu64 ", but %" PRIu64
+                       " was committed; put the newer state store back, or stop the "
+                       "replication of this machine and start it again",
+                       context->machine->name, state.recovery_point,
+                       context->known_point);
+    *ret = state;
+    return true;
 }
 
 bool objects_commit(const struct apply_context *context, struct replica_state *state,

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bytes per second, shared by all who send: a token bucket that holds a quarter of a
- * second, so that a change of rate takes effect within that time. Any thread.
+ * second, so that a change of rate takes effect within that time. Fair: senders take
+ * turns in the order in which they came, a small piece each turn, so that among senders
+ * that always have something to send each gets the same number of bytes, whatever the
+ * sizes of what they send. Any thread.
  */
 #ifndef BASE_THROTTLE_H
 #define BASE_THROTTLE_H

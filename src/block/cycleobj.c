@@ -9,6 +9,7 @@
  */
 #include "block/cycleobj.h"
 
+#include "base/bytes.h"
 #include "block/cursor.h"
 #include "block/runs.h"
 
@@ -18,6 +19,7 @@
 #define VERSION                1
 #define DISK_LIMIT_BYTES       ((uint64_t)1 << 62)
 #define BLOCK_LIMIT            (DISK_LIMIT_BYTES / BLOCK_BYTES)
+#define MANIFEST_HEADER_BYTES  48
 #define MANIFEST_SEGMENT_BYTES 64
 #define BLOCK_MIN_BYTES        (1 + DIGEST_BYTES)
 
@@ -281,6 +283,16 @@ bool journal_entry_decode(const uint8_t *data, size_t data_bytes,
 
 /* ---- manifest ---- */
 
+struct manifest_segment journal_entry_segment(const struct journal_entry *entry)
+{
+    struct manifest_segment segment = {.disk_index = entry->disk_index,
+                                       .seq = entry->seq,
+                                       .segment_bytes = entry->segment_bytes};
+    memcpy(segment.salt, entry->salt, sizeof segment.salt);
+    memcpy(segment.tag, entry->tag, sizeof segment.tag);
+    return segment;
+}
+
 void manifest_release(struct manifest *manifest)
 {
     free(manifest->segments);
@@ -295,6 +307,14 @@ void manifest_add(struct manifest *manifest, const struct manifest_segment *segm
                                       sizeof *manifest->segments);
     }
     manifest->segments[manifest->segment_count++] = *segment;
+}
+
+void manifest_sum_add(struct manifest_sum *sum, const struct manifest_segment *segment)
+{
+    sum->count++;
+    sum->low += get_u64le(segment->tag);
+    sum->high += get_u64le(segment->tag + 8) ^
+                 ((uint64_t)segment->disk_index << 32 | segment->seq);
 }
 
 static int by_disk_and_seq(const void *a, const void *b)
@@ -324,6 +344,8 @@ const struct manifest_segment *manifest_find(const struct manifest *manifest,
 
 void manifest_encode(const struct manifest *manifest, struct buf *out)
 {
+    buf_reserve(out,
+                MANIFEST_HEADER_BYTES + manifest->segment_count * MANIFEST_SEGMENT_BYTES);
     buf_put_u16le(out, VERSION);
     buf_put_u8(out, (uint8_t)manifest->kind);
     buf_put_u8(out, 0);

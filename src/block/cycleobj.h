@@ -106,6 +106,9 @@ struct manifest {
     struct manifest_segment *segments; /* owned */
 };
 
+/* How a manifest names the segment of that entry. */
+struct manifest_segment journal_entry_segment(const struct journal_entry *entry);
+
 void manifest_release(struct manifest *manifest);
 static inline void auto_manifest_release(struct manifest *manifest)
 {
@@ -117,6 +120,14 @@ void manifest_sort(struct manifest *manifest);
 /* NULL: not listed. */
 const struct manifest_segment *manifest_find(const struct manifest *manifest,
                                              uint32_t disk_index, uint32_t seq);
+/* Which segments there were, whatever their order; zero-initialise. Tells two lists apart
+ * but by a chance of 2^-64: tags are as good as random, and both lists were sealed. */
+struct manifest_sum {
+    uint64_t count;
+    uint64_t low, high; /* of the tags */
+};
+void manifest_sum_add(struct manifest_sum *sum, const struct manifest_segment *segment);
+
 void manifest_encode(const struct manifest *manifest, struct buf *out);
 MUST_CHECK bool manifest_decode(const uint8_t *data, size_t data_bytes,
                                 struct manifest *ret, struct err *err);

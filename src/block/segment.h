@@ -101,10 +101,10 @@ MUST_CHECK bool segment_writer_begin(struct segment_writer *writer,
                                      const struct segment_name *name, uint8_t *buffer,
                                      size_t buffer_bytes, struct err *err);
 
-/* Whether a DATA record of that size (stored, the worst case) and the END record still
- * fit. */
+/* Whether a DATA record of that size (stored, the worst case), reserve_bytes more and the
+ * END record still fit. */
 bool segment_writer_fits(const struct segment_writer *writer, size_t content_bytes,
-                         size_t piece_count, size_t digest_count);
+                         size_t piece_count, size_t digest_count, size_t reserve_bytes);
 
 /* kind, offset, length, pieces, content and digests of *record are input. Packs with
  * method and level into the buffer, seals in place. FAIL_BUG when it does not fit. */

@@ -87,13 +87,14 @@ bool segment_writer_begin_salted(struct segment_writer *writer,
 }
 
 bool segment_writer_fits(const struct segment_writer *writer, size_t content_bytes,
-                         size_t piece_count, size_t digest_count)
+                         size_t piece_count, size_t digest_count, size_t reserve_bytes)
 {
     if (!writer->buffer || writer->record_count + 1 >= SEGMENT_MAX_RECORDS ||
         content_bytes > RECORD_SPAN_MAX_BYTES || piece_count > RECORD_MAX_PIECES ||
         digest_count > RECORD_MAX_BLOCKS)
         return false;
-    return segment_record_bytes(piece_count, digest_count, content_bytes) + END_BYTES <=
+    return segment_record_bytes(piece_count, digest_count, content_bytes) +
+               reserve_bytes + END_BYTES <=
            writer->cap_bytes - writer->used_bytes;
 }
 
@@ -163,7 +164,8 @@ bool segment_writer_add(struct segment_writer *writer, const struct record *reco
                        writer->record_count, problem);
     size_t pieces =
         record->piece_count && segment_has_plain_span(record) ? 0 : record->piece_count;
-    if (!segment_writer_fits(writer, record->content_bytes, pieces, record->digest_count))
+    if (!segment_writer_fits(writer, record->content_bytes, pieces, record->digest_count,
+                             0))
         return err_set(err, FAIL_BUG, "segment: record %u of %zu bytes does not fit",
                        writer->record_count, record->content_bytes);
     uint8_t *at = writer->buffer + writer->used_bytes;

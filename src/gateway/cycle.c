@@ -47,7 +47,10 @@ static bool check_options(const struct cycle_options *o, struct err *err)
 
 struct cycle_options cycle_options_default(void)
 {
-    return (struct cycle_options){.method = PACK_LZ4, .level = 1, .skip_same = true};
+    return (struct cycle_options){.method = PACK_LZ4,
+                                  .level = 1,
+                                  .skip_same = true,
+                                  .check_ppm = TRACKING_CHECK_PPM};
 }
 
 static void fill_defaults(struct cycle_options *o)
@@ -60,6 +63,16 @@ static void fill_defaults(struct cycle_options *o)
     o->read_bytes = MAX_OF(o->read_bytes, o->record_span_bytes);
     o->reads_in_flight = o->reads_in_flight ? o->reads_in_flight : 4;
     o->reads_in_flight = MIN_OF(o->reads_in_flight, READER_MAX_IN_FLIGHT);
+}
+
+uint32_t cycle_segment_bytes(uint32_t configured_bytes, uint64_t planned_bytes)
+{
+    uint64_t bytes = 4 * MIB;
+    for (uint64_t reach = 1 * TIB; planned_bytes > reach && bytes < SEGMENT_MAX_BYTES;
+         reach *= 4)
+        bytes *= 2;
+    return planned_bytes > 1 * TIB ? (uint32_t)MAX_OF(bytes, configured_bytes)
+                                   : configured_bytes;
 }
 
 uint64_t cycle_memory_bytes(const struct cycle_options *options)
@@ -125,7 +138,7 @@ static bool load_earlier(const struct cycle *cycle, struct earlier *ret,
     return true;
 }
 
-static bool same_disks(const struct machine_def *machine, const struct plan *plan)
+bool same_disks(const struct machine_def *machine, const struct plan *plan)
 {
     if (plan->disk_count != machine->disk_count)
         return false;
@@ -153,8 +166,10 @@ static bool take_snapshot(struct cycle *cycle, const struct earlier *earlier,
     for (size_t i = 0; i < machine->disk_count; i++)
         change_id_of(earlier, &machine->disks[i].id, &request.previous_change_ids[i]);
     if (earlier->has_unfinished && same_disks(machine, &earlier->unfinished) &&
-        earlier->unfinished.base_cycle == cycle->replica.recovery_point)
+        earlier->unfinished.base_cycle == cycle->replica.recovery_point) {
         request.resume_handle = earlier->unfinished.snapshot;
+        request.resume_cycle = earlier->unfinished.cycle;
+    }
     if (FAULT(CYCLE_BEFORE_SNAPSHOT, err) ||
         !source_snapshot_open(cycle->context.source, &request, cycle->context.cancel,
                               &cycle->snapshot, err))
@@ -162,11 +177,14 @@ static bool take_snapshot(struct cycle *cycle, const struct earlier *earlier,
     return !FAULT(CYCLE_AFTER_SNAPSHOT, err);
 }
 
-/* The maps may be asked when each describes the base exactly. */
+/* The maps may be asked when each describes the base exactly; those of an initial cycle
+ * when it had carried (carry.c) before it was interrupted. */
 static bool open_maps(struct cycle *cycle, struct err *err)
 {
-    uint64_t base = cycle->plan.base_cycle;
-    bool may = cycle->context.options.skip_same && base != 0 && cycle->replica.doubt == 0;
+    const struct plan *plan = &cycle->plan;
+    uint64_t base = plan->base_cycle ? plan->base_cycle : plan->cycle | HASHMAP_BENEATH;
+    bool may = cycle->context.options.skip_same &&
+               cycle->replica.doubt == (plan->base_cycle ? 0 : plan->cycle);
     for (size_t i = 0; i < cycle->plan.disk_count && may && cycle->context.map_dir; i++) {
         if (!open_map(&cycle->context, i, &cycle->maps[i], err))
             return false;
@@ -176,6 +194,17 @@ static bool open_maps(struct cycle *cycle, struct err *err)
     return true;
 }
 
+/* Drops what an ended cycle has sent. What may be on the replica is still needed: all of
+ * an initial cycle, for the next one to carry; the plan of a later one, as its doubt. */
+static bool give_up(const struct cycle *cycle, const struct replica_state *now,
+                    uint64_t number, struct err *err)
+{
+    bool is_doubt = now->doubt == number;
+    if (now->applying == number || (is_doubt && now->recovery_point == 0))
+        return true;
+    return remove_cycle_data(&cycle->context, number, is_doubt, err);
+}
+
 static bool start_plan(struct cycle *cycle, struct earlier *earlier, uint64_t number,
                        bool on_demand, struct err *err)
 {
@@ -183,14 +212,15 @@ static bool start_plan(struct cycle *cycle, struct earlier *earlier, uint64_t nu
         cycle->is_resumed = true;
         cycle->plan = earlier->unfinished;
         earlier->unfinished = (struct plan){0};
-        return true;
+        return open_maps(cycle, err);
     }
     struct cycle_store cs = context_state_store(&cycle->context);
     uint64_t old = earlier->has_unfinished ? earlier->unfinished.cycle : 0;
-    if (old && !remove_cycle_data(&cycle->context, old, old == cycle->replica.doubt, err))
+    if (old && !give_up(cycle, &cycle->replica, old, err))
         return false;
     return plan_make(cycle, number, on_demand, earlier->has_base ? &earlier->base : NULL,
                      earlier->has_doubt ? &earlier->doubt : NULL, err) &&
+           open_maps(cycle, err) && tracking_check(cycle, err) &&
            cycle_store_put_plan(&cs, &cycle->plan, err) && !FAULT(CYCLE_AFTER_PLAN, err);
 }
 
@@ -204,6 +234,8 @@ static void reset_progress(struct cycle *cycle)
     uint64_t planned = 0;
     for (size_t i = 0; i < cycle->plan.disk_count; i++)
         planned += extents_total_bytes(&cycle->plan.disks[i].bitmap.runs);
+    struct cycle_options *o = &cycle->context.options;
+    o->segment_bytes = cycle_segment_bytes(o->segment_bytes, planned);
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
         atomic_store(fields[i], 0);
     atomic_store(&p->planned_bytes, planned);
@@ -226,8 +258,7 @@ bool cycle_open(const struct cycle_context *context, uint64_t next_cycle, bool o
         return false;
     uint64_t number = MAX_OF(next_cycle, newest + 1);
     bool ok = take_snapshot(cycle, &earlier, number, err) &&
-              start_plan(cycle, &earlier, number, on_demand, err) &&
-              open_maps(cycle, err);
+              start_plan(cycle, &earlier, number, on_demand, err);
     if (!ok) {
         struct err ignored = ERR_INIT;
         if (cycle->snapshot && !snapshot_end(cycle->snapshot, SNAPSHOT_FAILED, &ignored))
@@ -252,6 +283,13 @@ bool cycle_is_resumed(const struct cycle *cycle)
 bool cycle_may_stream(const struct cycle *cycle)
 {
     return cycle->plan.base_cycle == 0;
+}
+
+bool cycle_caught_lie(const struct cycle *cycle, size_t disk_index,
+                      uint64_t *ret_offset_bytes)
+{
+    *ret_offset_bytes = cycle->lies[disk_index].offset_bytes;
+    return cycle->lies[disk_index].is_caught;
 }
 
 struct snapshot *cycle_snapshot(struct cycle *cycle)
@@ -293,11 +331,8 @@ bool cycle_end(struct cycle *cycle, enum snapshot_outcome outcome, struct err *e
     if (outcome == SNAPSHOT_FAILED) {
         uint64_t number = cycle->plan.cycle;
         struct cycle_store cs = context_state_store(&cycle->context);
-        if (!cycle_store_get_replica(&cs, &now, err))
-            return false;
-        if (now.applying == number)
-            return true; /* the redo needs what is there */
-        return remove_cycle_data(&cycle->context, number, now.doubt == number, err);
+        return cycle_store_get_replica(&cs, &now, err) &&
+               give_up(cycle, &now, number, err);
     }
     return cycle_settle(&cycle->context, err);
 }

@@ -31,12 +31,25 @@ struct cycle_options {
     int level;                  /* LZ4 acceleration or zstd level */
     uint32_t read_bytes;        /* 0: 256 KiB; one read request; <= READ_MAX_BYTES */
     uint32_t reads_in_flight;   /* 0: 4 per worker; <= READER_MAX_IN_FLIGHT */
-    bool skip_same; /* use the hash map to skip what the replica holds already */
+    bool skip_same;     /* use the hash map to skip what the replica holds already */
+    uint32_t check_ppm; /* blocks per million of a disk whose "unchanged" is checked in
+                         * each delta; 0: none. Needs skip_same and a map_dir */
     bool quiesce;
 };
 
-/* Defaults: lz4 level 1, skip_same on, the rest 0. */
+#define TRACKING_CHECK_PPM       1000u      /* by default */
+#define TRACKING_CHECK_MAX_BYTES (64 * MIB) /* read for it per disk and cycle */
+
+/* Defaults: lz4 level 1, skip_same on, check_ppm TRACKING_CHECK_PPM, the rest 0. */
 struct cycle_options cycle_options_default(void);
+
+/*
+ * The size of segments for a cycle that has so much to bring. What is known of a segment
+ * (its line in the manifest and the names in the stores, some 200 bytes) stays in memory
+ * while a cycle lasts; so segments double when the plan is four times larger, from 1 TiB
+ * on: both costs then grow with the root. configured_bytes is the least.
+ */
+uint32_t cycle_segment_bytes(uint32_t configured_bytes, uint64_t planned_bytes);
 
 /* Buffers of the data path for these options, in bytes. */
 uint64_t cycle_memory_bytes(const struct cycle_options *options);
@@ -51,6 +64,8 @@ struct cycle_progress {
     _Atomic uint64_t content_bytes; /* of DATA records, before packing */
     _Atomic uint64_t stored_bytes;  /* segments acknowledged by the log store */
     _Atomic uint64_t segments;
+    _Atomic uint64_t checked_bytes; /* read to check the source's change records */
+    _Atomic uint64_t lies;          /* disks whose record was wrong */
 };
 
 /* Called once per acknowledged segment (also for those of an earlier run, on resume), by
@@ -68,6 +83,7 @@ struct cycle_context {
     const char *map_dir;         /* hash maps of this machine's disks; NULL: none kept */
     struct throttle *throttle;   /* NULL: none */
     const struct cancel *cancel; /* NULL: never */
+    bool compare_all; /* no change record is believed: every disk is compared by digest */
     struct cycle_progress *progress;
     struct cycle_options options;
     cycle_segment_fn on_segment; /* NULL: nobody streams */
@@ -84,8 +100,21 @@ const struct plan *cycle_plan(const struct cycle *cycle);
 bool cycle_is_resumed(const struct cycle *cycle);
 /* Whether the applier may stream (there is no recovery point to keep whole). */
 bool cycle_may_stream(const struct cycle *cycle);
+/* Whether the source's change record of that disk was caught lying in this cycle: it said
+ * unchanged of the block at *ret_offset_bytes, which had changed. The disk is then
+ * compared whole by this cycle. */
+bool cycle_caught_lie(const struct cycle *cycle, size_t disk_index,
+                      uint64_t *ret_offset_bytes);
 /* The point in time, for verify; valid until cycle_end. */
 struct snapshot *cycle_snapshot(struct cycle *cycle);
+
+/*
+ * An initial cycle goes on where one that died has stopped: dead is the cycle whose
+ * journalled segments the replica holds, all of them and flushed (apply_stream_carried; 0
+ * is fine: nothing to do). Their blocks are then compared by digest and sent as SAME when
+ * equal. A damaged journal carries nothing and is no error. Once, before cycle_send.
+ */
+MUST_CHECK bool cycle_carry(struct cycle *cycle, uint64_t dead, struct err *err);
 
 MUST_CHECK bool cycle_send(struct cycle *cycle, struct err *err);
 

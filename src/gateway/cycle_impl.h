@@ -11,6 +11,11 @@
 #define PLAN_MAX_BYTES    (1 * GIB)
 #define JOURNAL_MAX_BYTES (64 * MIB)
 
+struct cycle_lie {
+    bool is_caught;
+    uint64_t offset_bytes;
+};
+
 struct cycle {
     /* Set by cycle_open, never changed. */
     struct cycle_context context;
@@ -20,6 +25,7 @@ struct cycle {
     bool is_resumed;
     bool may_skip; /* the hash maps tell the truth about the base */
     struct hashmap *maps[MACHINE_MAX_DISKS];
+    struct cycle_lie lies[MACHINE_MAX_DISKS]; /* tracking_check.c */
     /* What earlier runs of this cycle have sent: read by journal_load. */
     struct extents covered[MACHINE_MAX_DISKS];
     uint32_t next_seq[MACHINE_MAX_DISKS];
@@ -29,6 +35,8 @@ struct cycle {
 /* ---- cycle.c ---- */
 struct cycle_store context_state_store(const struct cycle_context *context);
 struct cycle_store context_log_store(const struct cycle_context *context);
+/* Whether it is of exactly these disks, in this order. */
+bool same_disks(const struct machine_def *machine, const struct plan *plan);
 
 /* ---- plan.c ---- */
 MUST_CHECK bool plan_make(struct cycle *cycle, uint64_t number, bool on_demand,
@@ -39,16 +47,16 @@ MUST_CHECK bool plan_make(struct cycle *cycle, uint64_t number, bool on_demand,
 MUST_CHECK bool plan_holes(struct cycle *cycle, size_t disk_index, struct extents *ret,
                            struct err *err);
 
+/* ---- tracking_check.c ---- */
+/* Compares samples of what is not planned with the maps; a disk whose change record lies
+ * is planned whole. Before the plan is stored, after the maps are open. */
+MUST_CHECK bool tracking_check(struct cycle *cycle, struct err *err);
+
 /* ---- journal.c ---- */
 MUST_CHECK bool journal_store(const struct cycle *cycle,
                               const struct journal_entry *entry, struct err *err);
 /* Fills covered, next_seq, manifest, progress and tells on_segment. */
 MUST_CHECK bool journal_load(struct cycle *cycle, struct err *err);
-/* Calls each() with every entry of that cycle. */
-MUST_CHECK bool journal_each(const struct cycle_context *context, uint64_t number,
-                             bool (*each)(void *ctx, struct journal_entry *entry,
-                                          struct err *err),
-                             void *ctx, struct err *err);
 
 /* ---- settle.c ---- */
 /* The newest cycle with a plan beyond the recovery point; 0: none. */

@@ -32,6 +32,10 @@ MUST_CHECK struct hashmap *hashmap_open(const char *path, const struct id *disk,
 void hashmap_close(struct hashmap *map);
 AUTO_CLEANUP(struct hashmap, hashmap_close);
 
+/* In hashmap_cycle: the map describes no recovery point but the replica beneath the
+ * initial cycle of that number, where this one has not written yet (carry.c). */
+#define HASHMAP_BENEATH ((uint64_t)1 << 63)
+
 /* The cycle whose content the map describes; 0: none (take every block as unknown). */
 uint64_t hashmap_cycle(const struct hashmap *map);
 

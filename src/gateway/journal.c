@@ -28,35 +28,6 @@ bool journal_store(const struct cycle *cycle, const struct journal_entry *entry,
            !FAULT(CYCLE_AFTER_JOURNAL, err);
 }
 
-struct each_entry {
-    const struct cycle_context *context;
-    bool (*each)(void *ctx, struct journal_entry *entry, struct err *err);
-    void *ctx;
-};
-
-static bool load_one(void *ctx, const char *name, uint64_t bytes, struct err *err)
-{
-    const struct each_entry *job = ctx;
-    AUTO(buf_release) struct buf plain = {0};
-    AUTO(journal_entry_release) struct journal_entry entry = {0};
-    (void)bytes;
-    if (!sealed_get(job->context->state_store, job->context->data_key, SEALED_JOURNAL,
-                    name, &plain, err) ||
-        !journal_entry_decode(plain.data, plain.bytes, &entry, err))
-        return err_wrap(err, "journal");
-    return job->each(job->ctx, &entry, err);
-}
-
-bool journal_each(const struct cycle_context *context, uint64_t number,
-                  bool (*each)(void *ctx, struct journal_entry *entry, struct err *err),
-                  void *ctx, struct err *err)
-{
-    char prefix[NAMES_MAX];
-    struct each_entry job = {.context = context, .each = each, .ctx = ctx};
-    name_journal_prefix(&context->machine->id, number, prefix);
-    return store_list(context->state_store, prefix, load_one, &job, err);
-}
-
 struct take_entries {
     struct cycle *cycle;
     struct buf found[MACHINE_MAX_DISKS]; /* struct extent, in any order */
@@ -70,11 +41,7 @@ static bool take_entry(void *ctx, struct journal_entry *entry, struct err *err)
     if (entry->disk_index >= cycle->plan.disk_count)
         return err_set(err, FAIL_CORRUPT, "journal entry names disk %u of %zu",
                        entry->disk_index, cycle->plan.disk_count);
-    struct manifest_segment segment = {.disk_index = entry->disk_index,
-                                       .seq = entry->seq,
-                                       .segment_bytes = entry->segment_bytes};
-    memcpy(segment.salt, entry->salt, sizeof segment.salt);
-    memcpy(segment.tag, entry->tag, sizeof segment.tag);
+    struct manifest_segment segment = journal_entry_segment(entry);
     buf_append(&job->found[entry->disk_index], entry->covered.items,
                entry->covered.count * sizeof *entry->covered.items);
     cycle->next_seq[entry->disk_index] =
@@ -92,7 +59,8 @@ bool journal_load(struct cycle *cycle, struct err *err)
 {
     struct take_entries *job = xcalloc(1, sizeof *job);
     job->cycle = cycle;
-    bool ok = journal_each(&cycle->context, cycle->plan.cycle, take_entry, job, err);
+    struct cycle_store cs = context_state_store(&cycle->context);
+    bool ok = cycle_store_each_journal(&cs, cycle->plan.cycle, take_entry, job, err);
     for (size_t i = 0; i < cycle->plan.disk_count; i++) {
         extents_clear(&cycle->covered[i]);
         extents_add_unsorted(&cycle->covered[i],

@@ -5,6 +5,7 @@
  *   no recovery point      what is allocated in the source          (kind initial)
  *   changes known          what changed since the base's change id  (delta, on-demand)
  *   not tracked, or lost   the whole disk, compared by digest       (resync)
+ *   caught lying           the same (tracking_check.c)
  * plus, always, the extents of a cycle that is in doubt, and what lies beyond the old end
  * of a disk that grew. The plan is durable before data moves; its bitmap is the source
  * bitmap.
@@ -43,7 +44,7 @@ static bool wanted_extents(struct cycle *cycle, size_t i, struct plan_disk *disk
             return false;
         extents_coarsen(&set, BLOCK_BYTES,
                         disk->disk_bytes); /* whole blocks get a digest */
-    } else if (info->knowledge == CHANGES_KNOWN) {
+    } else if (info->knowledge == CHANGES_KNOWN && !cycle->context.compare_all) {
         if (!snapshot_changes(cycle->snapshot, i, &set, err))
             return false;
     } else {

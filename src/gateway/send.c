@@ -68,11 +68,7 @@ static bool tell_segment(struct send *send, const struct journal_entry *entry,
                          struct err *err)
 {
     const struct cycle_context *context = &send->cycle->context;
-    struct manifest_segment segment = {.disk_index = entry->disk_index,
-                                       .seq = entry->seq,
-                                       .segment_bytes = entry->segment_bytes};
-    memcpy(segment.salt, entry->salt, sizeof segment.salt);
-    memcpy(segment.tag, entry->tag, sizeof segment.tag);
+    struct manifest_segment segment = journal_entry_segment(entry);
     LOCK_GUARD(&send->segment_lock);
     manifest_add(&send->cycle->manifest, &segment);
     return !context->on_segment ||
@@ -222,5 +218,7 @@ bool send_run(struct cycle *cycle, struct err *err)
     (void)pthread_mutex_destroy(&send->segment_lock);
     (void)pthread_mutex_destroy(&send->lock);
     free(send);
-    return ok && check_covered(cycle, err) && put_manifest(cycle, err);
+    ok = ok && check_covered(cycle, err) && put_manifest(cycle, err);
+    manifest_release(&cycle->manifest); /* large, and in the store now */
+    return ok;
 }

@@ -66,10 +66,9 @@ static bool add_record(struct worker *w, const struct record *record, struct err
 static bool need_room(struct worker *w, size_t disk_index, size_t content_bytes,
                       size_t piece_count, size_t digest_count, struct err *err)
 {
-    size_t reserve =
-        content_bytes + RECORD_HEADROOM * (RECORD_HEADER_BYTES + SEAL_TAG_BYTES);
+    size_t reserve = RECORD_HEADROOM * (RECORD_HEADER_BYTES + SEAL_TAG_BYTES);
     if (w->buffer && w->segment_disk == disk_index &&
-        segment_writer_fits(w->writer, reserve, piece_count, digest_count))
+        segment_writer_fits(w->writer, content_bytes, piece_count, digest_count, reserve))
         return true;
     return record_close_segment(w, err) && open_segment(w, disk_index, err);
 }

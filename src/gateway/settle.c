@@ -3,7 +3,8 @@
  * What a crash or a finished cycle leaves, put in order. Every step is idempotent; the
  * order is what makes it safe: the hash maps are advanced from the journal before the
  * journal goes, the plan of the recovery point stays (its change ids are the base of the
- * next cycle).
+ * next cycle). Of an initial cycle that died everything stays until the next one has
+ * taken it over (carry.c).
  */
 #include "gateway/cycle_impl.h"
 
@@ -145,7 +146,8 @@ static bool advance_maps(const struct cycle_context *context, uint64_t recovery_
         if (hashmap_cycle(advance.maps[i]) != recovery_point &&
             !hashmap_begin(advance.maps[i], plan.base_cycle, err))
             return false;
-    if (!journal_each(context, recovery_point, advance_one, &advance, err))
+    if (!cycle_store_each_journal(&state_store, recovery_point, advance_one, &advance,
+                                  err))
         return false;
     if (advance.matched != advance.manifest.segment_count)
         return err_set(err, FAIL_CORRUPT, "the journal has %zu of %zu entries",
@@ -178,7 +180,8 @@ static bool remove_old(const struct cycle_context *context, struct store *store,
         return false;
     for (size_t i = 0; i < list.count; i++) {
         uint64_t number = list.numbers[i];
-        if (number == unfinished || (number == replica->applying && number))
+        bool is_carried = number == replica->doubt && replica->recovery_point == 0;
+        if (number == unfinished || number == replica->applying || is_carried)
             continue;
         bool keep_plan = number == replica->recovery_point || number == replica->doubt;
         if (!remove_cycle_data(context, number, keep_plan, err))

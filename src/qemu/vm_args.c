@@ -50,9 +50,19 @@ static const struct {
     enum bus bus;
 } BUSES[] = {
     {"", BUS_IDE}, /* unknown: every system has a driver for SATA */
-    {"ide", BUS_IDE},       {"sata", BUS_IDE},          {"ahci", BUS_IDE},
-    {"virtio", BUS_VIRTIO}, {"virtio-blk", BUS_VIRTIO}, {"nvme", BUS_NVME},
-    {"scsi", BUS_SCSI},     {"virtio-scsi", BUS_SCSI},
+    {"ide", BUS_IDE},
+    {"sata", BUS_IDE},
+    {"ahci", BUS_IDE},
+    {"virtio", BUS_VIRTIO},
+    {"virtio-blk", BUS_VIRTIO},
+    {"nvme", BUS_NVME},
+    {"scsi", BUS_SCSI},
+    {"virtio-scsi", BUS_SCSI},
+    /* VMware's controllers: their guests need not have a driver for virtio. */
+    {"pvscsi", BUS_IDE},
+    {"lsilogic", BUS_IDE},
+    {"lsisas", BUS_IDE},
+    {"buslogic", BUS_IDE},
 };
 
 static const char *const NIC_MODELS[] = {"virtio-net-pci", "e1000e", "e1000", "vmxnet3",

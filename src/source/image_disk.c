@@ -46,9 +46,9 @@ struct image_disk {
 struct raw_reader {
     struct reader base;
     const struct image_disk *disk; /* borrowed */
-    size_t done_count;
-    struct read_request *done_first;
-    struct read_request *done_last;
+    size_t waiting_count;
+    struct read_request *waiting_first;
+    struct read_request *waiting_last;
 };
 
 /* ---- looking ---- */
@@ -335,19 +335,16 @@ bool image_raw_submit(struct reader *base, struct read_request *request, struct 
                        "read %u bytes at %llu: image '%s' has %llu bytes",
                        request->length_bytes, (unsigned long long)request->offset_bytes,
                        disk->path, (unsigned long long)disk->facts.disk_bytes);
-    if (reader->done_count == READER_MAX_IN_FLIGHT)
+    if (reader->waiting_count == READER_MAX_IN_FLIGHT)
         return err_set(err, FAIL_BUG, "more than %d reads in flight",
                        READER_MAX_IN_FLIGHT);
-    request->ok =
-        file_pread_full(disk->fd, disk->path, request->data, request->length_bytes,
-                        request->offset_bytes, &request->err);
     request->next = NULL;
-    if (reader->done_last)
-        reader->done_last->next = request;
+    if (reader->waiting_last)
+        reader->waiting_last->next = request;
     else
-        reader->done_first = request;
-    reader->done_last = request;
-    reader->done_count++;
+        reader->waiting_first = request;
+    reader->waiting_last = request;
+    reader->waiting_count++;
     return true;
 }
 
@@ -355,18 +352,21 @@ struct read_request *image_raw_next(struct reader *base, const struct cancel *ca
                                     struct err *err)
 {
     struct raw_reader *reader = (struct raw_reader *)base;
-    struct read_request *request = reader->done_first;
+    struct read_request *request = reader->waiting_first;
     (void)cancel; /* nothing to wait for; the front has looked at it */
     if (!request) {
         (void)err_set(err, FAIL_BUG, "no read in flight at image '%s'",
                       reader->disk->path);
         return NULL;
     }
-    reader->done_first = request->next;
-    if (!reader->done_first)
-        reader->done_last = NULL;
-    reader->done_count--;
+    reader->waiting_first = request->next;
+    if (!reader->waiting_first)
+        reader->waiting_last = NULL;
+    reader->waiting_count--;
     request->next = NULL;
+    request->ok =
+        file_pread_full(reader->disk->fd, reader->disk->path, request->data,
+                        request->length_bytes, request->offset_bytes, &request->err);
     return request;
 }
 

@@ -18,6 +18,11 @@
  *  B4 Settling is idempotent: whatever part of it was done, doing it again ends in the
  *     same state.
  *
+ *  B5 One change leaves no trace here: a disk that is cut and grown back to its old size
+ *     between two cycles. QEMU drops the bits of what is cut off and sets none for what
+ *     comes back (seen with 7.2), and it keeps no count of resizes. The gateway's check
+ *     of the record finds it (gateway/tracking_check.c, tests/fault/resize_unseen.py).
+ *
  * What travels with the image is always right for that image: a restored or copied qcow2
  * holds the bitmaps of its own past, and the random part of the name keeps a bitmap of
  * another history from being taken for ours.

@@ -143,12 +143,16 @@ static void undo_open(struct qemu_snapshot *snapshot, struct qmp *qmp)
 
 /* ---- finding it again ---- */
 
-/* Takes name and nonce from a handle of ours for that cycle. */
-static bool take_handle(struct qemu_snapshot *snapshot, const char *handle)
+/* Takes name and nonce from a handle of ours for the cycle it belongs to. */
+static bool take_handle(struct qemu_snapshot *snapshot,
+                        const struct snapshot_request *request)
 {
+    const char *handle = request->resume_handle;
     char prefix[48];
+    if (!handle)
+        return false;
     (void)snprintf(prefix, sizeof prefix, QEMU_OUR_PREFIX "%llu-",
-                   (unsigned long long)snapshot->cycle);
+                   (unsigned long long)request->resume_cycle);
     if (!text_starts_with(handle, prefix) ||
         strlen(handle) != strlen(prefix) + QEMU_NONCE_BYTES - 1)
         return false;
@@ -245,13 +249,14 @@ static bool open_with(struct qemu_snapshot *snapshot,
                       const struct cancel *cancel, struct err *err)
 {
     bool is_found = false;
-    if (request->resume_handle && take_handle(snapshot, request->resume_handle)) {
+    if (take_handle(snapshot, request)) {
         AUTO(qemu_inventory_free)
         struct qemu_inventory *inventory = qemu_inventory_read(qmp, err);
         if (!inventory || !prepare(snapshot, request, inventory, err) ||
             !find_again(snapshot, qmp, inventory, &is_found, err))
             return false;
     }
+    snapshot->cycle = is_found ? request->resume_cycle : request->cycle;
     return is_found || open_new(snapshot, request, qmp, cancel, err);
 }
 
@@ -266,7 +271,6 @@ bool qemu_snapshot_open(struct source *base, const struct snapshot_request *requ
     AUTO(free) struct qemu_snapshot *snapshot = xcalloc(1, sizeof *snapshot);
     snapshot->base.ops = base->ops;
     snapshot->source = source;
-    snapshot->cycle = request->cycle;
     text_copy(snapshot->machine, sizeof snapshot->machine, request->machine->name);
     if (!open_with(snapshot, request, qmp, cancel, err))
         return err_wrap(err, "snapshot of machine '%s'", request->machine->name);

@@ -14,6 +14,38 @@ bool source_discover(struct source *source, struct machine_def **ret_machines,
     return source->ops->discover(source, ret_machines, ret_count, err);
 }
 
+static bool find_by_discovery(struct source *source, const char *name,
+                              struct machine_def *ret, struct err *err)
+{
+    AUTO(free) struct machine_def *found = NULL;
+    size_t count = 0;
+    if (!source->ops->discover(source, &found, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(found[i].name, name) == 0 || strcmp(found[i].key, name) == 0) {
+            *ret = found[i];
+            return true;
+        }
+    }
+    return err_set(err, FAIL_GONE,
+                   "there is no machine '%s'; 'discover' shows those "
+                   "that there are",
+                   name);
+}
+
+bool source_find(struct source *source, const char *name, struct machine_def *ret,
+                 struct err *err)
+{
+    return source->ops->find ? source->ops->find(source, name, ret, err)
+                             : find_by_discovery(source, name, ret, err);
+}
+
+bool source_inventory(struct source *source, json_t **ret, struct err *err)
+{
+    *ret = NULL;
+    return !source->ops->inventory || source->ops->inventory(source, ret, err);
+}
+
 bool source_check(struct source *source, const struct machine_def *machine,
                   struct findings *findings, struct err *err)
 {
@@ -47,6 +79,17 @@ bool source_shutdown(struct source *source, const struct machine_def *machine,
                      uint64_t deadline_ms, const struct cancel *cancel, struct err *err)
 {
     return source->ops->shutdown(source, machine, deadline_ms, cancel, err);
+}
+
+bool source_startup(struct source *source, const struct machine_def *machine,
+                    const struct cancel *cancel, struct err *err)
+{
+    if (!source->ops->startup)
+        return err_set(err, FAIL_CONFLICT,
+                       "a source of kind '%s' cannot start machine '%s'; start it "
+                       "yourself",
+                       source->ops->kind, machine->name);
+    return source->ops->startup(source, machine, cancel, err);
 }
 
 bool source_forget(struct source *source, const struct machine_def *machine,
@@ -93,6 +136,13 @@ const char *snapshot_handle(const struct snapshot *snapshot)
 bool snapshot_is_resumed(const struct snapshot *snapshot)
 {
     return snapshot->ops->is_resumed(snapshot);
+}
+
+void snapshot_facts_get(struct snapshot *snapshot, struct snapshot_facts *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    if (snapshot->ops->facts)
+        snapshot->ops->facts(snapshot, ret);
 }
 
 bool snapshot_end(struct snapshot *snapshot, enum snapshot_outcome outcome,

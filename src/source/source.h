@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where machines are read from: one operations table in front of qemu, image and fault
- * (vsphere later). A source knows machines, makes points in time of all disks of one
+ * Where machines are read from: one operations table in front of vsphere, qemu, image and
+ * fault. A source knows machines, makes points in time of all disks of one
  * machine, tells what changed since an earlier one, and reads them.
  *
  * Life of a cycle here: snapshot_open -> (disk_info, changes, allocated, readers) ->
- * snapshot_end. A snapshot outlives this process: snapshot_open with the same cycle name
- * finds it again after a crash (ret_is_resumed), as long as the source's own process
- * lives.
+ * snapshot_end. A snapshot outlives this process: snapshot_open with its handle finds it
+ * again after a crash (snapshot_is_resumed), as long as the source's own process lives.
  *
  * Change ids. snapshot_open gets, per disk, the change id of the last *applied* cycle (""
  * for none). A source that tracks changes keeps recording from that id until
@@ -24,6 +23,7 @@
 #include "base/finding.h"
 #include "block/cycleobj.h"
 #include "block/machine.h"
+#include "http/json.h"
 
 struct source;
 struct snapshot;
@@ -33,8 +33,19 @@ struct snapshot_request {
     const struct machine_def *machine;
     uint64_t cycle; /* names the snapshot, recognisably ours */
     const char *previous_change_ids[MACHINE_MAX_DISKS]; /* "" none */
-    const char *resume_handle; /* plan.snapshot of the same cycle; NULL: new snapshot */
+    const char *resume_handle; /* plan.snapshot of an unfinished cycle; NULL: none */
+    uint64_t resume_cycle;     /* the one it belongs to */
     bool quiesce;              /* ask the guest (agent) to flush; falls back, aloud */
+};
+
+/* What people and limits want to know of an open snapshot; "" what is not known. */
+struct snapshot_facts {
+    char host[128];   /* where the machine runs now */
+    char notice[400]; /* what was not as asked for: quiescing, tracking, space */
+    struct {
+        char datastore[80]; /* where the disk lies now */
+        char reading[240];  /* how it is read: "nfc (nbdssl, skipz)" */
+    } disks[MACHINE_MAX_DISKS];
 };
 
 enum change_knowledge {
@@ -69,9 +80,13 @@ struct read_request {
 #define READ_MAX_BYTES (4 * MIB)
 
 struct source_ops {
-    const char *kind; /* "qemu", "image", "fault" */
+    const char *kind; /* "vsphere", "qemu", "image", "fault" */
     bool (*discover)(struct source *source, struct machine_def **ret_machines,
                      size_t *ret_count, struct err *err);
+    bool (*find)(struct source *source, const char *name, struct machine_def *ret,
+                 struct err *err); /* NULL: discover and look */
+    bool (*inventory)(struct source *source, json_t **ret,
+                      struct err *err); /* NULL: there is only what discover shows */
     bool (*check)(struct source *source, const struct machine_def *machine,
                   struct findings *findings, struct err *err);
     bool (*snapshot_open)(struct source *source, const struct snapshot_request *request,
@@ -79,6 +94,8 @@ struct source_ops {
                           struct err *err);
     bool (*shutdown)(struct source *source, const struct machine_def *machine,
                      uint64_t deadline_ms, const struct cancel *cancel, struct err *err);
+    bool (*startup)(struct source *source, const struct machine_def *machine,
+                    const struct cancel *cancel, struct err *err); /* NULL: cannot */
     bool (*forget)(struct source *source, const struct machine_def *machine,
                    struct err *err);
     void (*close)(struct source *source);
@@ -91,6 +108,7 @@ struct source_ops {
                       struct err *err);
     const char *(*handle)(const struct snapshot *snapshot);
     bool (*is_resumed)(const struct snapshot *snapshot);
+    void (*facts)(struct snapshot *snapshot, struct snapshot_facts *ret); /* or NULL */
     bool (*snapshot_end)(struct snapshot *snapshot, enum snapshot_outcome outcome,
                          struct err *err);
     /* of a reader */
@@ -117,13 +135,27 @@ struct reader {
 MUST_CHECK bool source_discover(struct source *source, struct machine_def **ret_machines,
                                 size_t *ret_count, struct err *err);
 
+/* One machine by name or key. FAIL_GONE: there is none; FAIL_CONFLICT: several have that
+ * name. */
+MUST_CHECK bool source_find(struct source *source, const char *name,
+                            struct machine_def *ret, struct err *err);
+
+/*
+ * All that the source knows about itself and its machines, as an object of the API:
+ * "machines" (name, key, cpus, memory_bytes, firmware, running, disks, nics as for
+ * discover, and what else this kind knows) and lists of places, hosts, datastores,
+ * networks. *ret is NULL for a kind that has no more than discover; else the caller's.
+ */
+MUST_CHECK bool source_inventory(struct source *source, json_t **ret, struct err *err);
+
 /* Pre-flight; changes nothing. Findings, blockers included, are not an error of this
  * call. */
 MUST_CHECK bool source_check(struct source *source, const struct machine_def *machine,
                              struct findings *findings, struct err *err);
 
 /* The point in time of all disks at one instant. The old snapshot of a cycle that failed
- * without snapshot_end (we crashed) is found and cleaned up here first. */
+ * without snapshot_end (we crashed) is found and cleaned up here first. cancel is
+ * borrowed until the snapshot ends. */
 MUST_CHECK bool source_snapshot_open(struct source *source,
                                      const struct snapshot_request *request,
                                      const struct cancel *cancel, struct snapshot **ret,
@@ -136,8 +168,13 @@ MUST_CHECK bool source_shutdown(struct source *source, const struct machine_def 
                                 uint64_t deadline_ms, const struct cancel *cancel,
                                 struct err *err);
 
-/* Removes everything of ours from the machine at the source: bitmaps, exports, scratch.
- */
+/* Lets a machine that was shut down run again, when its migration failed. A source that
+ * cannot: FAIL_CONFLICT. */
+MUST_CHECK bool source_startup(struct source *source, const struct machine_def *machine,
+                               const struct cancel *cancel, struct err *err);
+
+/* Removes everything of ours from the machine at the source: bitmaps, exports, scratch,
+ * snapshots. */
 MUST_CHECK bool source_forget(struct source *source, const struct machine_def *machine,
                               struct err *err);
 void source_close(struct source *source);
@@ -155,6 +192,9 @@ MUST_CHECK bool snapshot_allocated(struct snapshot *snapshot, size_t disk_index,
 const char *snapshot_handle(const struct snapshot *snapshot);
 /* true: the very same point in time was found again. */
 bool snapshot_is_resumed(const struct snapshot *snapshot);
+
+/* Any thread, while readers work too. All "" when the kind knows nothing. */
+void snapshot_facts_get(struct snapshot *snapshot, struct snapshot_facts *ret);
 
 /* Ends and frees the snapshot, whatever is returned. */
 MUST_CHECK bool snapshot_end(struct snapshot *snapshot, enum snapshot_outcome outcome,
@@ -199,6 +239,33 @@ struct source_image_options {
 };
 MUST_CHECK bool source_image_open(const struct source_image_options *options,
                                   struct source **ret, struct err *err);
+
+struct source_vsphere_options {
+    const char *url;  /* "https://vcenter.example" or an ESXi host's */
+    const char *user; /* "administrator@vsphere.local" */
+    const char *password_file;
+    const char *ca_file;      /* PEM; NULL: the system's */
+    const char *fingerprint;  /* SHA-256 of the certificate, instead of a chain; NULL */
+    const char *proxy_url;    /* NULL: direct */
+    const char *datacenter;   /* only machines below this path, "DC0"; NULL: all */
+    const char *name_pattern; /* only machines whose name matches: "web-*"; NULL: all */
+    const char *const *transports; /* in order of preference; none: nfc, https */
+    size_t transport_count;
+    bool nfc_plain;              /* unencrypted to the host (nbd) */
+    const char *nfc_compression; /* stored, zlib, fastlz, skipz; NULL: skipz */
+    uint32_t in_flight;          /* reads per connection; 0: the transport's own */
+    uint64_t host_budget_bytes;  /* NFC reads in flight per host; 0: 32 MiB */
+    const char *vddk_library;    /* libvixDiskLib.so of the user; NULL */
+    bool quiesce;                /* of every cycle */
+    bool may_power_off;          /* at a migration, when the guest does not shut down */
+    bool has_floor;              /* floor_bytes counts; else 10 GiB */
+    uint64_t floor_bytes; /* free on each datastore, or no cycle runs; 0: no guard */
+    uint64_t create_ms;   /* bound of making a snapshot; 0: 20 min */
+    uint64_t rest_ms;     /* bound of attempts at removing one; 0: 10 min */
+};
+/* Logs in. Any number of sources for one server may be open; they share the session. */
+MUST_CHECK bool source_vsphere_open(const struct source_vsphere_options *options,
+                                    struct source **ret, struct err *err);
 
 struct source_fault_options {
     uint64_t seed;

@@ -59,6 +59,17 @@ static bool fault_discover(struct source *source, struct machine_def **ret_machi
     return source_discover(INNER_SOURCE(source), ret_machines, ret_count, err);
 }
 
+static bool fault_find(struct source *source, const char *name, struct machine_def *ret,
+                       struct err *err)
+{
+    return source_find(INNER_SOURCE(source), name, ret, err);
+}
+
+static bool fault_inventory(struct source *source, json_t **ret, struct err *err)
+{
+    return source_inventory(INNER_SOURCE(source), ret, err);
+}
+
 static bool fault_check(struct source *source, const struct machine_def *machine,
                         struct findings *findings, struct err *err)
 {
@@ -86,6 +97,12 @@ static bool fault_shutdown(struct source *source, const struct machine_def *mach
                            struct err *err)
 {
     return source_shutdown(INNER_SOURCE(source), machine, deadline_ms, cancel, err);
+}
+
+static bool fault_startup(struct source *source, const struct machine_def *machine,
+                          const struct cancel *cancel, struct err *err)
+{
+    return source_startup(INNER_SOURCE(source), machine, cancel, err);
 }
 
 static bool fault_forget(struct source *source, const struct machine_def *machine,
@@ -128,6 +145,11 @@ static const char *fault_handle(const struct snapshot *snapshot)
 static bool fault_is_resumed(const struct snapshot *snapshot)
 {
     return snapshot_is_resumed(((const struct fault_snapshot *)snapshot)->inner);
+}
+
+static void fault_facts(struct snapshot *snapshot, struct snapshot_facts *ret)
+{
+    snapshot_facts_get(INNER_SNAPSHOT(snapshot), ret);
 }
 
 static bool fault_snapshot_end(struct snapshot *base, enum snapshot_outcome outcome,
@@ -194,9 +216,12 @@ static void fault_reader_close(struct reader *base)
 static const struct source_ops fault_ops = {
     .kind = "fault",
     .discover = fault_discover,
+    .find = fault_find,
+    .inventory = fault_inventory,
     .check = fault_check,
     .snapshot_open = fault_snapshot_open,
     .shutdown = fault_shutdown,
+    .startup = fault_startup,
     .forget = fault_forget,
     .close = fault_close,
     .disk_info = fault_disk_info,
@@ -204,6 +229,7 @@ static const struct source_ops fault_ops = {
     .allocated = fault_allocated,
     .handle = fault_handle,
     .is_resumed = fault_is_resumed,
+    .facts = fault_facts,
     .snapshot_end = fault_snapshot_end,
     .reader_open = fault_reader_open,
     .submit = fault_submit,

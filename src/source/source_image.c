@@ -212,10 +212,12 @@ static bool image_snapshot_open(struct source *base,
     snapshot->source = (struct image_source *)base;
     if (!open_disks(snapshot, request->machine, cancel, err))
         return err_wrap(err, "machine '%s'", request->machine->name);
-    make_handle(snapshot, request->cycle);
-    snapshot->has_previous = previous && text_starts_with(previous, CHANGE_ID_PREFIX);
+    make_handle(snapshot, request->resume_cycle);
     snapshot->is_resumed =
         request->resume_handle && strcmp(request->resume_handle, snapshot->handle) == 0;
+    if (!snapshot->is_resumed)
+        make_handle(snapshot, request->cycle);
+    snapshot->has_previous = previous && text_starts_with(previous, CHANGE_ID_PREFIX);
     *ret = &TAKE(snapshot)->base;
     return true;
 }

@@ -28,6 +28,7 @@
 #define CATALOG_STEP_BYTES  128
 #define CATALOG_KEY_BYTES   128 /* keys of sources, idempotency keys, settings */
 #define CATALOG_EVENT_BYTES 64
+#define CATALOG_WHO_BYTES   64 /* "uid:0", "api-token", "kedged" */
 
 struct catalog;
 
@@ -158,6 +159,7 @@ struct catalog_job {
     uint64_t progress_total;
     char *options_json;
     char idempotency_key[CATALOG_KEY_BYTES]; /* unique; "" none */
+    char who[CATALOG_WHO_BYTES];             /* asked for it */
     char *result_json;
     enum err_kind error_kind;
     char *error_text;
@@ -172,10 +174,12 @@ struct catalog_job_list {
 };
 
 struct catalog_job_filter {
-    struct id machine;  /* zero: all */
-    bool active_only;   /* queued or running */
-    uint64_t before_id; /* 0: from the newest */
-    uint64_t limit;     /* 0: no limit */
+    struct id machine;           /* zero: all */
+    const char *machine_name;    /* NULL: all; also of machines that are gone */
+    const char *idempotency_key; /* NULL: all */
+    bool active_only;            /* queued or running */
+    uint64_t before_id;          /* 0: from the newest */
+    uint64_t limit;              /* 0: no limit */
 };
 
 /* *ret_id: of the new job, or of the earlier one with the same idempotency key
@@ -200,7 +204,7 @@ void catalog_job_list_release(struct catalog_job_list *list);
 
 /* The setting that bounds them, and its value when it is not set. */
 #define CATALOG_EVENTS_KEPT_SETTING "events_kept"
-#define CATALOG_EVENTS_KEPT         10000
+#define CATALOG_EVENTS_KEPT         200000
 
 struct catalog_event {
     uint64_t id; /* made by catalog_event_append; ascending, never used twice */
@@ -210,6 +214,7 @@ struct catalog_event {
     uint64_t job; /* 0: none */
     char level[CATALOG_KIND_BYTES];
     char event[CATALOG_EVENT_BYTES];
+    char who[CATALOG_WHO_BYTES]; /* made it happen */
     char *text;
 };
 
@@ -218,7 +223,9 @@ struct catalog_event_list {
     size_t count;
 };
 
-/* Forgets the oldest beyond the bound. */
+/* Forgets the oldest beyond the bound, at most CATALOG_FORGET_STEP of them: a bound that
+ * was lowered takes effect step by step, and no caller waits for all of it. */
+#define CATALOG_FORGET_STEP 500
 MUST_CHECK bool catalog_event_append(struct catalog *catalog,
                                      const struct catalog_event *event, uint64_t *ret_id,
                                      struct err *err);
@@ -226,6 +233,10 @@ MUST_CHECK bool catalog_event_append(struct catalog *catalog,
 MUST_CHECK bool catalog_event_list(struct catalog *catalog, uint64_t since,
                                    uint64_t limit, struct catalog_event_list *ret,
                                    struct err *err);
+/* Forgets the oldest events that are older than before_ms, at most CATALOG_FORGET_STEP.
+ * *ret_removed: how many; as many as that: call again. */
+MUST_CHECK bool catalog_event_forget(struct catalog *catalog, uint64_t before_ms,
+                                     uint64_t *ret_removed, struct err *err);
 /* The id of the newest event ever; 0: there was none. */
 MUST_CHECK bool catalog_event_last(struct catalog *catalog, uint64_t *ret_id,
                                    struct err *err);
@@ -271,6 +282,9 @@ struct catalog_cycle_list {
 /* Inserts or replaces. FAIL_GONE: no such machine. */
 MUST_CHECK bool catalog_cycle_put(struct catalog *catalog,
                                   const struct catalog_cycle *cycle, struct err *err);
+/* What a process that died left in state `from` gets state `to` and ended_ms. */
+MUST_CHECK bool catalog_cycles_left(struct catalog *catalog, const char *from,
+                                    const char *to, uint64_t ended_ms, struct err *err);
 MUST_CHECK bool catalog_cycle_list(struct catalog *catalog, const struct id *machine,
                                    uint64_t limit, struct catalog_cycle_list *ret,
                                    struct err *err);

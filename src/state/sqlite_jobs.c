@@ -12,9 +12,10 @@
 
 #define JOB_COLUMNS                                                                      \
     "id, machine, machine_name, operation, options_json, idempotency_key, created_ms, "  \
-    "state, step, progress_done, progress_total, result_json, error_kind, error_text, "  \
+    "who, state, step, progress_done, progress_total, result_json, error_kind, "         \
+    "error_text, "                                                                       \
     "started_ms, ended_ms"
-#define JOB_KEYS 7 /* never updated */
+#define JOB_KEYS 8 /* never updated */
 static const struct field JOB_FIELDS[] = {
     FIELD_OF(U64, catalog_job, id),
     FIELD_OF(ID, catalog_job, machine),
@@ -23,6 +24,7 @@ static const struct field JOB_FIELDS[] = {
     FIELD_OF(HEAP, catalog_job, options_json),
     FIELD_OF(TEXT, catalog_job, idempotency_key),
     FIELD_OF(U64, catalog_job, created_ms),
+    FIELD_OF(TEXT, catalog_job, who),
     FIELD_OF(JOB_STATE, catalog_job, state),
     FIELD_OF(TEXT, catalog_job, step),
     FIELD_OF(U64, catalog_job, progress_done),
@@ -35,12 +37,13 @@ static const struct field JOB_FIELDS[] = {
 };
 SHAPE(JOB, catalog_job, "job");
 
-#define EVENT_COLUMNS "id, ts_ms, machine, machine_name, job, level, event, text"
+#define EVENT_COLUMNS "id, ts_ms, machine, machine_name, job, level, event, who, text"
 static const struct field EVENT_FIELDS[] = {
     FIELD_OF(U64, catalog_event, id),     FIELD_OF(U64, catalog_event, ts_ms),
     FIELD_OF(ID, catalog_event, machine), FIELD_OF(TEXT, catalog_event, machine_name),
     FIELD_OF(U64, catalog_event, job),    FIELD_OF(TEXT, catalog_event, level),
-    FIELD_OF(TEXT, catalog_event, event), FIELD_OF(HEAP, catalog_event, text),
+    FIELD_OF(TEXT, catalog_event, event), FIELD_OF(TEXT, catalog_event, who),
+    FIELD_OF(HEAP, catalog_event, text),
 };
 SHAPE(EVENT, catalog_event, "event");
 
@@ -96,9 +99,9 @@ static bool insert_job(struct catalog *catalog, const struct catalog_job *job,
 {
     struct query query = query_begin(
         catalog, "INSERT INTO jobs (machine, machine_name, operation, options_json, "
-                 "idempotency_key, created_ms, state, step, progress_done, "
+                 "idempotency_key, created_ms, who, state, step, progress_done, "
                  "progress_total, result_json, error_kind, error_text, started_ms, "
-                 "ended_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+                 "ended_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     query_fields(&query, &JOB, 1, job);
     bool ok = query_run(&query, NULL, err);
     query_end(&query);
@@ -174,12 +177,15 @@ bool catalog_job_list(struct catalog *catalog, const struct catalog_job_filter *
     struct query query = query_begin(
         catalog, "SELECT " JOB_COLUMNS " FROM jobs WHERE (?1 = '' OR machine = ?1) "
                  "AND (?2 = 0 OR state IN ('queued', 'running')) AND id < ?3 "
-                 "ORDER BY id DESC LIMIT ?4");
+                 "AND (?4 = '' OR machine_name = ?4) "
+                 "AND (?5 = '' OR idempotency_key = ?5) ORDER BY id DESC LIMIT ?6");
     void *items = NULL;
     query_id(&query, &filter->machine);
     query_u64(&query, filter->active_only ? 1 : 0);
     query_u64(&query, filter->before_id ? MIN_OF(filter->before_id, (uint64_t)INT64_MAX)
                                         : (uint64_t)INT64_MAX);
+    query_text(&query, filter->machine_name ? filter->machine_name : "");
+    query_text(&query, filter->idempotency_key ? filter->idempotency_key : "");
     query_limit(&query, filter->limit);
     if (!query_rows(&query, &JOB, &items, &ret->count, err))
         return false;
@@ -209,7 +215,7 @@ static bool insert_event(struct catalog *catalog, const struct catalog_event *ev
 {
     struct query query = query_begin(
         catalog, "INSERT INTO events (ts_ms, machine, machine_name, job, level, event, "
-                 "text) VALUES (?, ?, ?, ?, ?, ?, ?)");
+                 "who, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
     query_fields(&query, &EVENT, 1, event);
     bool ok = query_run(&query, NULL, err);
     query_end(&query);
@@ -227,9 +233,33 @@ static bool forget_old_events(struct catalog *catalog, uint64_t newest_id,
     if (newest_id <= kept)
         return true;
     AUTO(query_end)
-    struct query query = query_begin(catalog, "DELETE FROM events WHERE id <= ?");
+    struct query query =
+        query_begin(catalog, "DELETE FROM events WHERE id IN (SELECT id FROM events "
+                             "WHERE id <= ? ORDER BY id LIMIT ?)");
     query_u64(&query, newest_id - kept);
+    query_u64(&query, CATALOG_FORGET_STEP);
     return query_run(&query, NULL, err);
+}
+
+/* Only the oldest are looked at: events are in the order of time but for clocks that were
+ * set. */
+bool catalog_event_forget(struct catalog *catalog, uint64_t before_ms,
+                          uint64_t *ret_removed, struct err *err)
+{
+    uint64_t removed = 0;
+    if (!db_begin(catalog, err))
+        return false;
+    struct query query = query_begin(
+        catalog, "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, ts_ms FROM "
+                 "events ORDER BY id LIMIT ?) WHERE ts_ms < ?)");
+    query_u64(&query, CATALOG_FORGET_STEP);
+    query_u64(&query, MIN_OF(before_ms, (uint64_t)INT64_MAX));
+    bool ok = query_run(&query, &removed, err);
+    query_end(&query);
+    if (!db_end(catalog, ok, err))
+        return false;
+    *ret_removed = removed;
+    return true;
 }
 
 bool catalog_event_append(struct catalog *catalog, const struct catalog_event *event,

@@ -379,6 +379,21 @@ bool catalog_cycle_put(struct catalog *catalog, const struct catalog_cycle *cycl
     return db_end(catalog, ok, err);
 }
 
+bool catalog_cycles_left(struct catalog *catalog, const char *from, const char *to,
+                         uint64_t ended_ms, struct err *err)
+{
+    if (!db_begin(catalog, err))
+        return false;
+    struct query query =
+        query_begin(catalog, "UPDATE cycles SET state = ?, ended_ms = ? WHERE state = ?");
+    query_text(&query, to);
+    query_u64(&query, ended_ms);
+    query_text(&query, from);
+    bool ok = query_run(&query, NULL, err);
+    query_end(&query);
+    return db_end(catalog, ok, err);
+}
+
 bool catalog_cycle_list(struct catalog *catalog, const struct id *machine, uint64_t limit,
                         struct catalog_cycle_list *ret, struct err *err)
 {

@@ -100,8 +100,15 @@ static const char VERSION_1[] =
     " PRIMARY KEY (machine, cycle)) STRICT, WITHOUT ROWID;"
     "PRAGMA user_version = 1;";
 
+/* Who asked. */
+static const char VERSION_2[] =
+    "ALTER TABLE jobs ADD COLUMN who TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE events ADD COLUMN who TEXT NOT NULL DEFAULT '';"
+    "PRAGMA user_version = 2;";
+
 static const struct migration MIGRATIONS[] = {
     {VERSION_1},
+    {VERSION_2},
 };
 
 const struct migration *schema_migrations(size_t *ret_count)

@@ -44,6 +44,36 @@ bool cycle_store_get_manifest(const struct cycle_store *cs, uint64_t cycle,
            manifest_decode(plain.data, plain.bytes, ret, err);
 }
 
+struct each_entry {
+    const struct cycle_store *cs;
+    bool (*each)(void *ctx, struct journal_entry *entry, struct err *err);
+    void *ctx;
+};
+
+static bool load_entry(void *ctx, const char *name, uint64_t bytes, struct err *err)
+{
+    const struct each_entry *job = ctx;
+    AUTO(buf_release) struct buf plain = {0};
+    AUTO(journal_entry_release) struct journal_entry entry = {0};
+    (void)bytes;
+    if (!sealed_get(job->cs->store, job->cs->data_key, SEALED_JOURNAL, name, &plain,
+                    err) ||
+        !journal_entry_decode(plain.data, plain.bytes, &entry, err))
+        return err_wrap(err, "journal");
+    return job->each(job->ctx, &entry, err);
+}
+
+bool cycle_store_each_journal(const struct cycle_store *cs, uint64_t cycle,
+                              bool (*each)(void *ctx, struct journal_entry *entry,
+                                           struct err *err),
+                              void *ctx, struct err *err)
+{
+    char prefix[NAMES_MAX];
+    struct each_entry job = {.cs = cs, .each = each, .ctx = ctx};
+    name_journal_prefix(cs->machine, cycle, prefix);
+    return store_list(cs->store, prefix, load_entry, &job, err);
+}
+
 bool cycle_store_put_replica(const struct cycle_store *cs,
                              const struct replica_state *state, struct err *err)
 {

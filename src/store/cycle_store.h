@@ -27,6 +27,13 @@ MUST_CHECK bool cycle_store_put_manifest(const struct cycle_store *cs,
                                          struct err *err);
 MUST_CHECK bool cycle_store_get_manifest(const struct cycle_store *cs, uint64_t cycle,
                                          struct manifest *ret, struct err *err);
+/* Calls each() with every journal entry of that cycle, in no order; it may change the
+ * entry, and ends the walk by false. */
+MUST_CHECK bool cycle_store_each_journal(const struct cycle_store *cs, uint64_t cycle,
+                                         bool (*each)(void *ctx,
+                                                      struct journal_entry *entry,
+                                                      struct err *err),
+                                         void *ctx, struct err *err);
 MUST_CHECK bool cycle_store_put_replica(const struct cycle_store *cs,
                                         const struct replica_state *state,
                                         struct err *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Objects by name: the log store (segments, manifests) and the state store (plan,
- * journal, replica state). One operations table in front of dir, memory and fault (azure
- * blob later).
+ * journal, replica state). One operations table in front of dir, blob, memory and
+ * fault.
  *
  * Names: 1..512 of [A-Za-z0-9._/-], parts between slashes 1..255 long and not "." or
  * "..". A name that is a folder of another ("a" beside "a/b") is refused: FAIL_CONFLICT.
@@ -28,7 +28,7 @@ enum store_put_mode {
 struct store;
 
 struct store_ops {
-    const char *kind; /* "dir", "memory", "fault" */
+    const char *kind; /* "dir", "blob", "memory", "fault" */
     bool (*put)(struct store *store, const char *name, const uint8_t *data,
                 size_t data_bytes, enum store_put_mode mode, struct err *err);
     bool (*get)(struct store *store, const char *name, uint64_t offset_bytes,
@@ -96,6 +96,25 @@ MUST_CHECK bool store_check_prefix(const char *prefix, struct err *err);
  * a second open is FAIL_CONFLICT. */
 MUST_CHECK struct store *store_dir_open(const char *path, struct err *err);
 MUST_CHECK struct store *store_memory_new(void);
+
+struct store_blob_options {
+    const char *url;             /* azure/blob.h: "https://ACCOUNT.blob.core.windows.net/
+                                  * CONTAINER[/PREFIX]" */
+    const char *credential_file; /* azure/access.h */
+    uint64_t retry_for_ms;       /* how long a call is repeated; 0: 5 min */
+    uint64_t retry_base_ms;      /* first pause of a repeated call; 0: 250 ms */
+};
+/* Block blobs of a container, which is made when missing. Checks name, credential and
+ * clock. */
+MUST_CHECK struct store *store_blob_open(const struct store_blob_options *options,
+                                         struct err *err);
+
+/* By address: "dir:/path", or "blob:" and store_blob_options.url. credential_file: of a
+ * blob address, else NULL. FAIL_INPUT: neither. */
+MUST_CHECK struct store *store_open_address(const char *address,
+                                            const char *credential_file, struct err *err);
+/* Whether the address has a form that store_open_address takes; opens nothing. */
+MUST_CHECK bool store_check_address(const char *address, struct err *err);
 
 struct store_fault_options {
     uint64_t seed;

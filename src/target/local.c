@@ -176,6 +176,7 @@ static const struct target_ops LOCAL_OPS = {
     .migrate = local_migrate,
     .complete = local_complete,
     .remove = local_remove,
+    .list = local_list,
     .close = local_close,
 };
 

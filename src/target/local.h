@@ -148,4 +148,7 @@ bool local_complete(struct target *target, const struct machine_def *machine,
 bool local_remove(struct target *target, const struct machine_def *machine,
                   struct err *err);
 
+/* local_list.c */
+bool local_list(struct target *target, target_each each, void *ctx, struct err *err);
+
 #endif

@@ -339,7 +339,7 @@ static bool sweep_vm(const struct local_layout *layout, struct err *err)
            (vm_kill_strays(path, err) && file_remove_tree(path, err));
 }
 
-struct local_layout *local_layout_open(const char *target_dir, const char *machine_name,
+struct local_layout *local_layout_read(const char *target_dir, const char *machine_name,
                                        struct err *err)
 {
     AUTO(local_layout_free)
@@ -357,8 +357,17 @@ struct local_layout *local_layout_open(const char *target_dir, const char *machi
         (void)err_wrap(err, "'%s'", path);
         return NULL;
     }
-    if (!file_sweep_tmp(layout->dir, err) || !sweep_files(layout, is_orphan, err) ||
-        !sweep_tests(layout, err) || !sweep_vm(layout, err))
+    return TAKE(layout);
+}
+
+struct local_layout *local_layout_open(const char *target_dir, const char *machine_name,
+                                       struct err *err)
+{
+    AUTO(local_layout_free)
+    struct local_layout *layout = local_layout_read(target_dir, machine_name, err);
+    if (!layout || !file_sweep_tmp(layout->dir, err) ||
+        !sweep_files(layout, is_orphan, err) || !sweep_tests(layout, err) ||
+        !sweep_vm(layout, err))
         return NULL;
     return TAKE(layout);
 }

@@ -53,6 +53,10 @@ AUTO_CLEANUP(struct local_layout, local_layout_free);
 MUST_CHECK struct local_layout *local_layout_open(const char *target_dir,
                                                   const char *machine_name,
                                                   struct err *err);
+/* The same, but looks only. */
+MUST_CHECK struct local_layout *local_layout_read(const char *target_dir,
+                                                  const char *machine_name,
+                                                  struct err *err);
 MUST_CHECK bool local_layout_save(const struct local_layout *layout, struct err *err);
 
 /* Removes sockets and logs of block servers, and ends the servers; only when no disk of

@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 #define STAGE_BUFFERS     2
-#define STAGE_BYTES       (4 * MIB)
+#define STAGE_BYTES       (3 * MIB)
 #define STAGE_ROOM_BYTES  (1 * MIB) /* RECORD_SPAN_MAX_BYTES of the contract */
 #define STAGE_SLOTS       16        /* writes in flight */
 #define STAGE_ALIGN_BYTES 4096u

@@ -79,6 +79,11 @@ bool target_remove(struct target *target, const struct machine_def *machine,
     return target->ops->remove(target, machine, err);
 }
 
+bool target_list(struct target *target, target_each each, void *ctx, struct err *err)
+{
+    return !target->ops->list || target->ops->list(target, each, ctx, err);
+}
+
 void target_close(struct target *target)
 {
     if (target)

@@ -46,6 +46,14 @@ struct vm_info {
     char disk_paths[MACHINE_MAX_DISKS][MACHINE_PATH_BYTES]; /* what the VM runs on */
 };
 
+/* Something that a target holds. */
+struct target_item {
+    const struct machine_def *machine; /* as it was when the replica was made */
+    const char *test_name;             /* NULL: the replica itself */
+    bool is_migrated;                  /* the replica is a VM's now */
+};
+typedef bool (*target_each)(void *ctx, const struct target_item *item, struct err *err);
+
 struct target_ops {
     const char *kind; /* "local", "fault" */
     bool (*check)(struct target *target, const struct machine_def *machine,
@@ -69,6 +77,8 @@ struct target_ops {
                      struct err *err);
     bool (*remove)(struct target *target, const struct machine_def *machine,
                    struct err *err);
+    /* NULL: cannot tell. */
+    bool (*list)(struct target *target, target_each each, void *ctx, struct err *err);
     void (*close)(struct target *target);
     /* of an open disk */
     bool (*read)(struct replica_disk *disk, uint64_t offset_bytes, uint8_t *data,
@@ -146,6 +156,11 @@ MUST_CHECK bool target_complete(struct target *target, const struct machine_def 
  * migrate. */
 MUST_CHECK bool target_remove(struct target *target, const struct machine_def *machine,
                               struct err *err);
+/* Everything of ours that is there: each replica, then each of its tests; each()
+ * returning false ends the listing with its error. A target that cannot tell lists
+ * nothing. */
+MUST_CHECK bool target_list(struct target *target, target_each each, void *ctx,
+                            struct err *err);
 void target_close(struct target *target);
 AUTO_CLEANUP(struct target, target_close);
 

@@ -126,6 +126,12 @@ static bool fault_remove(struct target *target, const struct machine_def *machin
     return target_remove(inner_of(target), machine, err);
 }
 
+static bool fault_list(struct target *target, target_each each, void *ctx,
+                       struct err *err)
+{
+    return target_list(inner_of(target), each, ctx, err);
+}
+
 static void fault_close(struct target *base)
 {
     struct fault_target *target = (struct fault_target *)base;
@@ -235,6 +241,7 @@ static const struct target_ops FAULT_OPS = {
     .migrate = fault_migrate,
     .complete = fault_complete,
     .remove = fault_remove,
+    .list = fault_list,
     .close = fault_close,
     .read = fault_read,
     .flush = fault_flush,

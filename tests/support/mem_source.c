@@ -32,7 +32,8 @@ struct mem_vm {
     size_t disk_count;
     struct mem_disk disks[MAX_DISKS];
     uint64_t granularity_bytes;
-    bool fail_reads;
+    _Atomic bool fail_reads; /* set while workers read */
+    bool lies;
     char snapshot[SNAPSHOT_MAX]; /* "" none */
     uint64_t instance;
 };
@@ -94,7 +95,7 @@ void mem_vm_write(struct mem_vm *vm, size_t disk, uint64_t offset_bytes, const v
     struct mem_disk *d = &vm->disks[disk];
     memcpy(d->data + offset_bytes, data, data_bytes);
     struct track *newest = d->tracks[1].id[0] ? &d->tracks[1] : &d->tracks[0];
-    if (newest->id[0])
+    if (newest->id[0] && !vm->lies)
         extents_add(
             &newest->changed, round_down(offset_bytes, vm->granularity_bytes),
             MIN_OF(round_up(offset_bytes + data_bytes, vm->granularity_bytes), d->bytes));
@@ -136,6 +137,11 @@ void mem_vm_resize(struct mem_vm *vm, size_t disk, uint64_t disk_bytes)
 void mem_vm_set_granularity(struct mem_vm *vm, uint64_t bytes)
 {
     vm->granularity_bytes = bytes;
+}
+
+void mem_vm_lie(struct mem_vm *vm, bool lies)
+{
+    vm->lies = lies;
 }
 
 void mem_vm_fail_reads(struct mem_vm *vm, bool fail)

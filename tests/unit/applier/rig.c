@@ -148,6 +148,8 @@ static bool on_segment(void *ctx, const struct manifest_segment *segment, struct
     rig->segments_seen++;
     if (rig->cancel_at && rig->segments_seen == rig->cancel_at)
         cancel_set(&rig->cancel);
+    if (rig->fail_reads_at && rig->segments_seen == rig->fail_reads_at)
+        mem_vm_fail_reads(rig->vm, true);
     return !rig->stream || apply_stream_push(rig->stream, segment, err);
 }
 
@@ -158,7 +160,9 @@ static bool apply_it(struct rig *rig, struct cycle *cycle, struct err *err)
                apply_cycle(&rig->applier, cycle_plan(cycle)->cycle, err);
     if (!apply_stream_open(&rig->applier, cycle_plan(cycle), &rig->stream, err))
         return false;
-    bool ok = cycle_send(cycle, err) && (!rig->between || rig->between(rig));
+    rig->carried = apply_stream_carried(rig->stream);
+    bool ok = cycle_carry(cycle, rig->carried, err) && cycle_send(cycle, err) &&
+              (!rig->between || rig->between(rig));
     if (ok)
         return apply_stream_finish(TAKE(rig->stream), err);
     apply_stream_cancel(TAKE(rig->stream));

@@ -38,8 +38,10 @@ struct rig {
     struct apply_stream *stream;
     struct cancel cancel;
     size_t cancel_at, segments_seen;
+    size_t fail_reads_at; /* segments; 0: never */
     bool was_resumed;
     uint64_t cycle;
+    uint64_t carried;                 /* dead cycle that this one goes on from */
     bool (*between)(struct rig *rig); /* after the send, before the apply */
     struct buf kept;
     const char *device_map; /* NULL: replica disks are files */

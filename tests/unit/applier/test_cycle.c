@@ -50,6 +50,30 @@ static void drop_loop(const char *device)
         print_message("%s\n", err.text);
 }
 
+/* The disk of the machine grows: its device is too small, then a person grows it too. */
+static void grow_on_device(struct rig *rig, const char *device)
+{
+    struct err err = ERR_INIT;
+    char path[128];
+    uint64_t bytes = DISK_BYTES + 2 * MIB + 512;
+    const char *const argv[] = {"losetup", "-c", device, NULL};
+    mem_vm_resize(rig->vm, 1, bytes);
+    assert_false(target_disk_resize(rig->target, &rig->machine, 1, bytes, &err));
+    print_message("%s\n", err.text);
+    assert_non_null(strstr(err.text, device));
+    err_clear(&err);
+    (void)snprintf(path, sizeof path, "%s/device1", rig->dir);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "old bytes", 9, DISK_BYTES + MIB), 9);
+    assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+    (void)close(fd);
+    must(process_run(argv, 10000, NULL, NULL, &err), &err);
+    must(target_disk_resize(rig->target, &rig->machine, 1, bytes, &err), &err);
+    rig->machine.disks[1].disk_bytes = bytes;
+    write_random(rig, 1, DISK_BYTES - 4096, 64 * KIB);
+    cycle_must_work(rig, CYCLE_DELTA);
+}
+
 static void replica_on_block_devices(void **state)
 {
     struct rig *rig = *state;
@@ -76,6 +100,7 @@ static void replica_on_block_devices(void **state)
     cycle_must_work(rig, CYCLE_INITIAL);
     churn(rig, 60);
     cycle_must_work(rig, CYCLE_DELTA);
+    grow_on_device(rig, devices[1]);
     mem_vm_lose_tracking(rig->vm);
     churn(rig, 5);
     cycle_must_work(rig, CYCLE_RESYNC);
@@ -136,6 +161,32 @@ static void compact_and_stored_work(void **state)
     mem_vm_lose_tracking(rig->vm);
     churn(rig, 10);
     cycle_must_work(rig, CYCLE_RESYNC);
+}
+
+/* 64 TiB in segments of 4 MiB would not even fit into a manifest. */
+static void segments_grow_with_the_plan(void **state)
+{
+    (void)state;
+    assert_int_equal(cycle_segment_bytes(2 * MIB, 1 * TIB), 2 * MIB);
+    assert_int_equal(cycle_segment_bytes(4 * MIB, 1 * TIB), 4 * MIB);
+    assert_int_equal(cycle_segment_bytes(4 * MIB, 1 * TIB + 1), 8 * MIB);
+    assert_int_equal(cycle_segment_bytes(16 * MIB, 1 * TIB + 1), 16 * MIB);
+    assert_int_equal(cycle_segment_bytes(4 * MIB, 16 * TIB), 16 * MIB);
+    assert_int_equal(cycle_segment_bytes(4 * MIB, 64 * TIB), 32 * MIB);
+    assert_int_equal(cycle_segment_bytes(4 * MIB, UINT64_MAX), 64 * MIB);
+}
+
+/* The room kept back for other records once made each 1 MiB record a segment. */
+static void compact_segments_are_filled(void **state)
+{
+    struct rig *rig = *state;
+    rig->gateway.options.record_span_bytes = RECORD_SPAN_MAX_BYTES;
+    rig->gateway.options.method = PACK_ZSTD;
+    rig->gateway.options.level = -1;
+    rig->gateway.options.segment_bytes = 8 * MIB;
+    fill_big(rig); /* 20 MiB */
+    cycle_must_work(rig, CYCLE_INITIAL);
+    assert_in_range(atomic_load(&rig->sent.segments), 1, 5);
 }
 
 static void failed_read_loses_nothing(void **state)
@@ -227,6 +278,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(lost_tracking_resyncs_only_what_differs, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(compact_and_stored_work, setup, teardown),
+        cmocka_unit_test(segments_grow_with_the_plan),
+        cmocka_unit_test_setup_teardown(compact_segments_are_filled, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_read_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(resume_sends_only_what_was_in_flight, setup,
                                         teardown),

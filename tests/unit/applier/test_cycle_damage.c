@@ -269,6 +269,35 @@ static void another_key_opens_nothing(void **state)
     assert_int_equal(err.kind, FAIL_CORRUPT);
 }
 
+/* Whoever controls the state store puts an older replica state back; its seal is good. */
+static void rolled_back_state_is_refused(void **state)
+{
+    struct rig *rig = *state;
+    struct err err = ERR_INIT;
+    char name[NAMES_MAX];
+    uint8_t old[4096];
+    size_t old_bytes = 0;
+    fill(rig);
+    cycle_must_work(rig, CYCLE_INITIAL);
+    name_replica(&rig->machine.id, name);
+    must(store_get(rig->state, name, 0, old, sizeof old, &old_bytes, &err), &err);
+    churn(rig, 10);
+    cycle_must_work(rig, CYCLE_DELTA);
+    rig->applier.known_point = rig->cycle; /* as the catalog has it */
+    churn(rig, 10);
+    cycle_must_work(rig, CYCLE_DELTA);
+    rig->applier.known_point = rig->cycle;
+    must(store_put(rig->state, name, old, old_bytes, STORE_REPLACE, &err), &err);
+    assert_false(run_cycle(rig, NULL, &err));
+    assert_int_equal(err.kind, FAIL_CONFLICT);
+    assert_non_null(strstr(err.text, "was rolled back"));
+    err_clear(&err);
+    must(store_remove(rig->state, name, &err), &err); /* gone altogether */
+    assert_false(run_cycle(rig, NULL, &err));
+    assert_int_equal(err.kind, FAIL_CONFLICT);
+    check_replica(rig); /* untouched */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +309,7 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(grown_disk_is_brought_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(another_key_opens_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(rolled_back_state_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,7 +196,7 @@ static void a_new_rate_and_a_cancel_take_effect_at_once(void **state)
     struct err err = ERR_INIT;
     struct throttle *throttle = throttle_new(1000);
     pthread_t thread;
-    assert_true(throttle_pass(throttle, 100000, NULL, &err)); /* owes 100 s */
+    assert_true(throttle_pass(throttle, 60000, NULL, &err)); /* owes 60 s */
     struct cancel cancel;
     cancel_init(&cancel);
     assert_int_equal(pthread_create(&thread, NULL, cancel_later, &cancel), 0);
@@ -209,6 +209,51 @@ static void a_new_rate_and_a_cancel_take_effect_at_once(void **state)
     assert_int_equal(pthread_create(&thread, NULL, raise_rate, throttle), 0);
     assert_true(time_of_passing(throttle, 1, 1) < 5000);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    throttle_free(throttle);
+}
+
+struct sender {
+    struct throttle *throttle;
+    const struct cancel *cancel;
+    uint64_t each_bytes;
+    uint64_t passed_bytes;
+    pthread_t thread;
+};
+
+static void *send_always(void *ctx)
+{
+    struct sender *sender = ctx;
+    struct err err = ERR_INIT;
+    while (throttle_pass(sender->throttle, sender->each_bytes, sender->cancel, &err))
+        sender->passed_bytes += sender->each_bytes;
+    return NULL;
+}
+
+/* Two machines with two senders each: small pieces against large ones, which would crowd
+ * them out in a queue of whole pieces. Both get half, and together the rate. */
+static void senders_share_the_rate(void **state)
+{
+    (void)state;
+    struct throttle *throttle = throttle_new(40000000);
+    struct sender senders[4];
+    struct cancel cancel;
+    cancel_init(&cancel);
+    for (size_t i = 0; i < 4; i++) {
+        senders[i] = (struct sender){.throttle = throttle,
+                                     .cancel = &cancel,
+                                     .each_bytes = i < 2 ? MIB : 128 * KIB};
+        assert_int_equal(
+            pthread_create(&senders[i].thread, NULL, send_always, &senders[i]), 0);
+    }
+    clock_sleep_ms(1500);
+    cancel_set(&cancel);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(senders[i].thread, NULL), 0);
+    uint64_t large = senders[0].passed_bytes + senders[1].passed_bytes;
+    uint64_t small = senders[2].passed_bytes + senders[3].passed_bytes;
+    assert_in_range(large * 100 / (large + small), 40, 60);
+    assert_in_range(large + small, 30000000, 90000000);
+    cancel_release(&cancel);
     throttle_free(throttle);
 }
 
@@ -337,6 +382,7 @@ int main(void)
         cmocka_unit_test(close_wakes_a_waiting_putter),
         cmocka_unit_test(throttle_keeps_the_rate),
         cmocka_unit_test(a_new_rate_and_a_cancel_take_effect_at_once),
+        cmocka_unit_test(senders_share_the_rate),
         cmocka_unit_test(a_child_runs_and_is_heard),
         cmocka_unit_test(a_child_inherits_nothing),
         cmocka_unit_test(much_output_is_cut_without_a_gap),

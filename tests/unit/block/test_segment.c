@@ -282,7 +282,7 @@ static void test_room(void **state)
             assert_true(room < 192 && err.kind == FAIL_BUG);
             continue;
         }
-        while (segment_writer_fits(b->writer, 4096, 0, 1)) {
+        while (segment_writer_fits(b->writer, 4096, 0, 1, 0)) {
             assert_ok(
                 segment_writer_add(b->writer, &s->record, b->packer, PACK_LZ4, 1, &err),
                 err);
@@ -299,7 +299,7 @@ static void test_room(void **state)
     assert_false(segment_writer_add(b->writer, &s->record, b->packer, PACK_LZ4, 1, &err));
     err_clear(&err);
     assert_false(segment_writer_end(b->writer, &b->bytes, b->tag, b->salt, &err));
-    assert_false(segment_writer_fits(b->writer, 0, 0, 0));
+    assert_false(segment_writer_fits(b->writer, 0, 0, 0, 0));
 }
 
 int main(void)

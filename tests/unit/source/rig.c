@@ -332,7 +332,11 @@ struct snapshot *rig_open(struct source *source, const struct machine_def *machi
     struct err err = ERR_INIT;
     struct snapshot *snapshot = NULL;
     struct snapshot_request request = {
-        .machine = machine, .cycle = cycle, .resume_handle = resume_handle};
+        .machine = machine,
+        /* A number is spent even when an older cycle goes on. */
+        .cycle = resume_handle ? cycle + 1 : cycle,
+        .resume_handle = resume_handle,
+        .resume_cycle = cycle};
     for (size_t i = 0; i < machine->disk_count; i++)
         request.previous_change_ids[i] = change_ids ? change_ids[i] : "";
     must(source_snapshot_open(source, &request, NULL, &snapshot, &err), &err);

@@ -82,9 +82,10 @@ static struct snapshot *open_snapshot(struct source *source, struct machine_def 
     struct err err = ERR_INIT;
     struct snapshot *snapshot = NULL;
     struct snapshot_request request = {.machine = machine,
-                                       .cycle = 7,
+                                       .cycle = handle ? 8 : 7,
                                        .previous_change_ids = {previous},
-                                       .resume_handle = handle};
+                                       .resume_handle = handle,
+                                       .resume_cycle = 7};
     MUST(source_snapshot_open(source, &request, NULL, &snapshot, &err), err);
     return snapshot;
 }

@@ -397,6 +397,48 @@ static void old_jobs_go_but_not_the_active(void **state)
     assert_int_equal(list.items[list.count - 1].id, active);
 }
 
+static bool add_many_events(void *ctx, struct err *err)
+{
+    struct catalog_event event = {.level = "info", .event = "e", .who = "uid:1"};
+    uint64_t id;
+    for (uint64_t i = 1; i <= 3000; i++) {
+        event.ts_ms = i;
+        if (!catalog_event_append(ctx, &event, &id, err))
+            return false;
+    }
+    return true;
+}
+
+/* A bound that was lowered and an age that was reached never make one call delete all. */
+static void retention_takes_bounded_steps(void **state)
+{
+    struct catalog *c = ((struct fixture *)*state)->catalog;
+    uint64_t id, removed = 0;
+    OK(catalog_transaction(c, add_many_events, c, &err));
+    OK(catalog_setting_set(c, CATALOG_EVENTS_KEPT_SETTING, "1000", &err));
+    struct catalog_event event = {.ts_ms = 1, .level = "info", .event = "late"};
+    AUTO(catalog_event_list_release) struct catalog_event_list list = {0};
+    for (uint64_t left = 2501; left >= 1502; left -= CATALOG_FORGET_STEP - 1) {
+        OK(catalog_event_append(c, &event, &id, &err));
+        OK(catalog_event_list(c, 0, 0, &list, &err));
+        assert_int_equal(list.count, left);
+        catalog_event_list_release(&list);
+    }
+    /* by age: 1498..3000 are left; those before 2200 go in two steps */
+    OK(catalog_event_list(c, 0, 1, &list, &err));
+    uint64_t oldest = list.items[0].ts_ms;
+    catalog_event_list_release(&list);
+    OK(catalog_event_forget(c, oldest + 700, &removed, &err));
+    assert_int_equal(removed, CATALOG_FORGET_STEP);
+    OK(catalog_event_forget(c, oldest + 700, &removed, &err));
+    assert_int_equal(removed, 200);
+    OK(catalog_event_forget(c, oldest + 700, &removed, &err));
+    assert_int_equal(removed, 0);
+    OK(catalog_event_list(c, 0, 1, &list, &err));
+    assert_int_equal(list.items[0].ts_ms, oldest + 700);
+    assert_string_equal(list.items[0].who, "uid:1");
+}
+
 static void events_are_kept_up_to_the_bound(void **state)
 {
     struct fixture *f = *state;
@@ -642,6 +684,7 @@ int main(void)
         CASE(a_job_goes_its_way),
         CASE(jobs_are_listed_by_filter),
         CASE(old_jobs_go_but_not_the_active),
+        CASE(retention_takes_bounded_steps),
         CASE(events_are_kept_up_to_the_bound),
         CASE(settings),
         CASE(cycles),

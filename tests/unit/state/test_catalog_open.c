@@ -110,8 +110,42 @@ static void a_newer_version_is_refused_untouched(void **state)
     catalog_close(open_or_fail(f->path));
     change_file(f->path, "PRAGMA user_version = 99");
     assert_refused(f->path, FAIL_CONFLICT, "version 99");
-    change_file(f->path, "PRAGMA user_version = 1");
+    change_file(f->path, "PRAGMA user_version = 2");
     catalog_close(open_or_fail(f->path));
+}
+
+/* A catalog as version 0.1 wrote it keeps its jobs and events; nobody asked for them. */
+static void an_older_version_is_brought_up_to_date(void **state)
+{
+    const struct fixture *f = *state;
+    struct err err = ERR_INIT;
+    AUTO(catalog_event_list_release) struct catalog_event_list events = {0};
+    AUTO(catalog_job_list_release) struct catalog_job_list jobs = {0};
+    catalog_close(open_or_fail(f->path));
+    change_file(
+        f->path,
+        "ALTER TABLE jobs DROP COLUMN who; ALTER TABLE events DROP COLUMN who;"
+        "INSERT INTO events (ts_ms, machine, machine_name, job, level, event, text)"
+        " VALUES (5, '', 'web', 3, 'info', 'old', 'as it was');"
+        "INSERT INTO jobs (machine, machine_name, operation, state, step, "
+        "progress_done, progress_total, options_json, idempotency_key, "
+        "result_json, error_kind, error_text, created_ms, started_ms, ended_ms) "
+        "VALUES ('', 'web', 'sync', 'succeeded', '', 1, 1, '', 'k', '', 'none', "
+        "'', 1, 2, 3); PRAGMA user_version = 1");
+    AUTO(catalog_close) struct catalog *catalog = open_or_fail(f->path);
+    assert_true(catalog_event_list(catalog, 0, 0, &events, &err));
+    assert_int_equal(events.count, 1);
+    assert_string_equal(events.items[0].text, "as it was");
+    assert_string_equal(events.items[0].who, "");
+    struct catalog_job_filter by_key = {.idempotency_key = "k"};
+    assert_true(catalog_job_list(catalog, &by_key, &jobs, &err));
+    assert_int_equal(jobs.count, 1);
+    struct catalog_event event = {.who = "uid:7", .text = (char *)(uintptr_t) "new"};
+    uint64_t id = 0;
+    assert_true(catalog_event_append(catalog, &event, &id, &err));
+    catalog_event_list_release(&events);
+    assert_true(catalog_event_list(catalog, 1, 0, &events, &err));
+    assert_string_equal(events.items[0].who, "uid:7");
 }
 
 static void damage_is_found_at_open(void **state)
@@ -251,6 +285,7 @@ int main(void)
         CASE(files_are_private),
         CASE(what_is_no_catalog_is_refused),
         CASE(a_newer_version_is_refused_untouched),
+        CASE(an_older_version_is_brought_up_to_date),
         CASE(damage_is_found_at_open),
         CASE(what_is_reported_done_survives_a_power_cut),
         CASE(broken_references_are_found_at_open),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The contract of store/store.h, sentence by sentence, over every implementation: dir,
- * memory, and fault with nothing going wrong. A new implementation adds one line to
- * BACKENDS. What only a folder can show (crash leftovers, lock, full disk) is in
- * test_store_dir.c.
+ * memory, and fault with nothing going wrong; with the argument "blob" over blobs of the
+ * emulator. A new implementation adds one line to BACKENDS. What only a folder can show
+ * (crash leftovers, lock, full disk) is in test_store_dir.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/pool.h"
 #include "store/store.h"
+#include "support/azurite.h"
 
 #include <stdatomic.h>
 #include <unistd.h>
@@ -49,6 +50,49 @@ static struct store *make_fault(struct fixture *f)
     return store_fault_new(make_dir(f), &options);
 }
 
+static char blob_dir[] = TMP_DIR;
+static struct azurite *azurite;
+
+static struct store *make_blob(struct fixture *f)
+{
+    static unsigned next;
+    char url[128];
+    struct err err = ERR_INIT;
+    (void)f;
+    (void)snprintf(url, sizeof url,
+                   "https://127.0.0.1:%u/" AZURITE_ACCOUNT "/contract/%u",
+                   azurite_port(azurite), next++);
+    struct store_blob_options options = {.url = url};
+    AUTO(free) char *key_file = file_join(blob_dir, "account.key");
+    AUTO(buf_release) struct buf extra = {0};
+    buf_printf(&extra, ", \"key_file\": \"%s\"", key_file);
+    options.credential_file =
+        azurite_credential(blob_dir, "key.json", "shared-key", buf_text(&extra));
+    struct store *store = store_blob_open(&options, &err);
+    if (!store)
+        fail_msg("%s", err.text);
+    return store;
+}
+
+static int start_azurite(void **state)
+{
+    (void)state;
+    if (!mkdtemp(blob_dir))
+        return -1;
+    test_certs_make(blob_dir);
+    (void)azurite_write(blob_dir, "account.key", azurite_key());
+    azurite = azurite_start(blob_dir);
+    return 0;
+}
+
+static int stop_azurite(void **state)
+{
+    struct err err = ERR_INIT;
+    (void)state;
+    azurite_stop(azurite);
+    return file_remove_tree(blob_dir, &err) ? 0 : -1;
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -80,6 +124,11 @@ static int setup_memory(void **state)
 static int setup_fault(void **state)
 {
     return setup_with(state, make_fault);
+}
+
+static int setup_blob(void **state)
+{
+    return setup_with(state, make_blob);
 }
 
 static struct store *store_of(void **state)
@@ -550,24 +599,27 @@ static void folders_come_and_go_under_puts(void **state)
 #test " [" #backend "]", test, setup_##backend, teardown, NULL                   \
     }
 #define BACKENDS(test) CASE(test, dir), CASE(test, memory), CASE(test, fault)
+#define BLOB(test)     CASE(test, blob)
+#define ALL(OVER)                                                                        \
+    OVER(what_was_put_is_got), OVER(get_all_appends_and_keeps_what_was_there),           \
+        OVER(absent_is_gone), OVER(if_absent_keeps_the_first), OVER(ranges),             \
+        OVER(names), OVER(an_object_is_no_folder), OVER(every_size_and_alignment),       \
+        OVER(lists_by_prefix_in_byte_order),                                             \
+        OVER(each_ends_the_listing_and_may_call_back),                                   \
+        OVER(remove_prefix_takes_all_and_only_them),                                     \
+        OVER(of_racing_puts_exactly_one_wins), OVER(readers_see_old_or_new_never_a_mix), \
+        OVER(folders_come_and_go_under_puts)
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        BACKENDS(what_was_put_is_got),
-        BACKENDS(get_all_appends_and_keeps_what_was_there),
-        BACKENDS(absent_is_gone),
-        BACKENDS(if_absent_keeps_the_first),
-        BACKENDS(ranges),
-        BACKENDS(names),
-        BACKENDS(an_object_is_no_folder),
-        BACKENDS(every_size_and_alignment),
-        BACKENDS(lists_by_prefix_in_byte_order),
-        BACKENDS(each_ends_the_listing_and_may_call_back),
-        BACKENDS(remove_prefix_takes_all_and_only_them),
-        BACKENDS(of_racing_puts_exactly_one_wins),
-        BACKENDS(readers_see_old_or_new_never_a_mix),
-        BACKENDS(folders_come_and_go_under_puts),
-    };
-    return cmocka_run_group_tests_name("contract_store", tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {ALL(BACKENDS)};
+    const struct CMUnitTest blob_tests[] = {ALL(BLOB)};
+    if (argc < 2 || strcmp(argv[1], "blob") != 0)
+        return cmocka_run_group_tests_name("contract_store", tests, NULL, NULL);
+    if (!azurite_is_there()) {
+        (void)fprintf(stderr, "skipped: KEDGE_AZURITE names no azurite package\n");
+        return 77;
+    }
+    return cmocka_run_group_tests_name("contract_store_blob", blob_tests, start_azurite,
+                                       stop_azurite);
 }

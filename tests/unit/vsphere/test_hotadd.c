@@ -220,35 +220,6 @@ static void reads_what_the_snapshot_froze(void **state)
     must_be_clean();
 }
 
-static void requests_out_of_the_disk_are_refused(void **state)
-{
-    (void)state;
-    static const struct lane_read bad[] = {
-        {.offset_bytes = DISK_BYTES, .length_bytes = 512},
-        {.offset_bytes = DISK_BYTES - 512, .length_bytes = 1024},
-        {.offset_bytes = 1, .length_bytes = 512},
-        {.offset_bytes = 0, .length_bytes = 0},
-        {.offset_bytes = 0, .length_bytes = LANE_READ_MAX_BYTES + 512},
-        {.offset_bytes = UINT64_MAX - 511, .length_bytes = 512},
-    };
-    struct rig rig;
-    start(&rig);
-    must_open(&rig);
-    struct lane *lane = must_lane(&rig, 0);
-    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-        struct lane_read read = bad[i];
-        struct err err = ERR_INIT;
-        assert_false(lane->ops->submit(lane, &read, &err));
-        assert_int_equal(err.kind, FAIL_INPUT);
-    }
-    struct err err = ERR_INIT;
-    assert_null(lane->ops->next(lane, NULL, &err));
-    assert_int_equal(err.kind, FAIL_BUG);
-    lane->ops->lane_close(lane);
-    stop(&rig);
-    must_be_clean();
-}
-
 /* ---- what is left behind ---- */
 
 /* Another process (this program, see main) attaches a disk and is killed. */
@@ -698,7 +669,6 @@ int main(int argc, char **argv)
         return crash(argv);
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_the_snapshot_froze),
-        cmocka_unit_test(requests_out_of_the_disk_are_refused),
         cmocka_unit_test(the_next_open_takes_off_what_a_crash_left),
         cmocka_unit_test(a_record_without_a_disk_goes),
         cmocka_unit_test(disks_of_others_stay),

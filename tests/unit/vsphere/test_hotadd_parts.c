@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#define DISK_BYTES (8 * MIB)
+
 static char records[] = "/tmp/kedge-hotadd-XXXXXX";
 
 /* Four reads that each wait for the other three. */
@@ -66,6 +68,39 @@ static void reads_do_not_wait_for_one_another(void **state)
     }
     lane_crew_close(lane);
     assert_true(meeting.is_closed);
+}
+
+static void requests_out_of_the_disk_are_refused(void **state)
+{
+    (void)state;
+    static const struct lane_read bad[] = {
+        {.offset_bytes = DISK_BYTES, .length_bytes = 512},
+        {.offset_bytes = DISK_BYTES - 512, .length_bytes = 1024},
+        {.offset_bytes = 1, .length_bytes = 512},
+        {.offset_bytes = 0, .length_bytes = 0},
+        {.offset_bytes = 0, .length_bytes = LANE_READ_MAX_BYTES + 512},
+        {.offset_bytes = UINT64_MAX - 511, .length_bytes = 512},
+    };
+    struct meeting meeting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0,
+                              false};
+    struct lane_crew_options options = {.disk_bytes = DISK_BYTES,
+                                        .thread_count = 1,
+                                        .file = &meeting,
+                                        .read = meet,
+                                        .close = end_meeting};
+    struct lane *lane = NULL;
+    struct err err = ERR_INIT;
+    assert_true(lane_crew_open(&options, &lane, &err));
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct lane_read read = bad[i];
+        err_clear(&err);
+        assert_false(lane_crew_submit(lane, &read, &err));
+        assert_int_equal(err.kind, FAIL_INPUT);
+    }
+    err_clear(&err);
+    assert_null(lane_crew_next(lane, NULL, &err));
+    assert_int_equal(err.kind, FAIL_BUG);
+    lane_crew_close(lane);
 }
 
 static bool count_name(void *arg, const char *name, struct err *err)
@@ -140,6 +175,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_do_not_wait_for_one_another),
+        cmocka_unit_test(requests_out_of_the_disk_are_refused),
         cmocka_unit_test(a_record_is_locked_by_one),
         cmocka_unit_test(a_broken_record_is_not_believed),
         cmocka_unit_test(a_uuid_is_turned_round),
