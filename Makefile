@@ -5,7 +5,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo check bench install format clean help
+.PHONY: all demo demo-vsphere check bench install format clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -13,6 +13,7 @@ all: $(BUILD)/build.ninja
 help:
 	@echo "make          build kedge and kedged in $(BUILD)/"
 	@echo "make demo     replicate, test-migrate and migrate a running QEMU guest (about 2 minutes)"
+	@echo "make demo-vsphere  the same off a simulated vCenter, through NFC (about 3 minutes)"
 	@echo "make check    every test; ends with 'N passed, N failed'"
 	@echo "make bench    measure against the peers (see bench/README.md; hours on a slow disk)"
 	@echo "make install  install to PREFIX=$(PREFIX)"
@@ -26,6 +27,11 @@ demo:
 	@tools/deps.sh build demo
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(BUILD)
+
+demo-vsphere:
+	@tools/deps.sh build demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo-vsphere.sh $(BUILD)
 
 check:
 	@tools/deps.sh build test

@@ -8,12 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-bool api_guard_peer(int fd, struct err *err)
+bool api_guard_peer(int fd, uint32_t *ret_uid, struct err *err)
 {
     struct ucred peer;
     socklen_t peer_bytes = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0)
         return err_errno(err, errno, "ask who calls on the socket");
+    *ret_uid = peer.uid;
     if (peer.uid == 0 || peer.uid == geteuid())
         return true;
     return err_set(err, FAIL_AUTH,

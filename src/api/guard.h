@@ -6,7 +6,7 @@
 #include "base/secret.h"
 
 /* The other end of a Unix socket is root or our own user; else FAIL_AUTH. */
-MUST_CHECK bool api_guard_peer(int fd, struct err *err);
+MUST_CHECK bool api_guard_peer(int fd, uint32_t *ret_uid, struct err *err);
 
 /* header: the value of "Authorization", or NULL. Constant time in the token. */
 MUST_CHECK bool api_guard_token(const struct secret *token, const char *header,

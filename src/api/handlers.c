@@ -240,6 +240,9 @@ HANDLER(api_get_events)
     uint64_t since = number_of(request->query, "since", 0);
     uint64_t limit = number_of(request->query, "limit", DEFAULT_LIMIT);
     uint64_t wait_ms = number_of(request->query, "wait_ms", 0);
+    uint64_t last = number_of(request->query, "last", UINT64_MAX);
+    uint64_t newest = vault_last_event(context->vault);
+    since = MAX_OF(since, newest > last ? newest - last : 0);
     json_t *list = vault_events(context->vault, since, limit, err);
     if (!list || has_events(list) || wait_ms == 0)
         return list;
@@ -265,10 +268,50 @@ HANDLER(api_get_throttle)
 
 HANDLER(api_put_throttle)
 {
-    uint64_t rate_bps = number_of(request->body, "bytes_per_second", 0);
-    if (!vault_throttle_set(context->vault, rate_bps, err))
+    const char *calendar = text_of(request->body, "calendar");
+    bool has_rate = json_object_get(request->body, "bytes_per_second") != NULL;
+    if (!calendar && !has_rate) {
+        (void)err_set(err, FAIL_INPUT,
+                      "give 'bytes_per_second', 'calendar', or both of them");
+        return NULL;
+    }
+    if (calendar && !vault_throttle_calendar_set(context->vault, calendar, err))
+        return NULL;
+    if (has_rate &&
+        !vault_throttle_set(context->vault,
+                            number_of(request->body, "bytes_per_second", 0), err))
         return NULL;
     return vault_throttle_get(context->vault, err);
+}
+
+HANDLER(api_get_blackout)
+{
+    (void)request;
+    return vault_blackout_get(context->vault, err);
+}
+
+HANDLER(api_put_blackout)
+{
+    if (!vault_blackout_set(context->vault, text_of(request->body, "windows"), err))
+        return NULL;
+    return vault_blackout_get(context->vault, err);
+}
+
+HANDLER(api_get_orphans)
+{
+    (void)request;
+    return vault_orphans(context->vault, err);
+}
+
+HANDLER(api_clean_orphans)
+{
+    (void)request;
+    return vault_orphans_clean(context->vault, err);
+}
+
+HANDLER(api_post_plan)
+{
+    return vault_plan(context->vault, request->body, err);
 }
 
 HANDLER(api_get_openapi)

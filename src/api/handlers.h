@@ -32,6 +32,11 @@ HANDLER(api_delete_job);
 HANDLER(api_get_events);
 HANDLER(api_get_throttle);
 HANDLER(api_put_throttle);
+HANDLER(api_get_blackout);
+HANDLER(api_put_blackout);
+HANDLER(api_get_orphans);
+HANDLER(api_clean_orphans);
+HANDLER(api_post_plan);
 HANDLER(api_get_openapi);
 #undef HANDLER
 

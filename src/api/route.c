@@ -15,6 +15,7 @@ static const struct api_field JOBS_QUERY[] = {
 static const struct api_field EVENTS_QUERY[] = {
     {"since", API_U64, .max = INT64_MAX, .help = "only events with a higher id; without it 0"},
     {"limit", API_U64, .min = 1, .max = API_EVENTS_MAX, .help = "at most so many; without it 100"},
+    {"last", API_U64, .min = 1, .max = INT64_MAX, .help = "none but so many of the newest"},
     {"wait_ms", API_U64, .max = API_WAIT_MAX_MS, .help = "wait so long for the first one"},
     {0}};
 
@@ -55,8 +56,18 @@ static const struct api_route ROUTES[] = {
      BODY_NONE, EVENTS_QUERY, VIEW_EVENT_LIST, .status = 200, .errors = "transient"},
     {"GET", "/v1/throttle", "getThrottle", api_get_throttle, "The bound of what leaves this host",
      BODY_NONE, NULL, VIEW_THROTTLE, .status = 200, .errors = ""},
-    {"PUT", "/v1/throttle", "setThrottle", api_put_throttle, "Change that bound; takes effect at once",
+    {"PUT", "/v1/throttle", "setThrottle", api_put_throttle, "Change that bound or its calendar; takes effect at once",
      BODY_THROTTLE, NULL, VIEW_THROTTLE, .status = 200, .errors = ""},
+    {"GET", "/v1/blackout", "getBlackout", api_get_blackout, "Blackout windows, and whether one holds now",
+     BODY_NONE, NULL, VIEW_BLACKOUT, .status = 200, .errors = ""},
+    {"PUT", "/v1/blackout", "setBlackout", api_put_blackout, "Change the blackout windows",
+     BODY_BLACKOUT, NULL, VIEW_BLACKOUT, .status = 200, .errors = "conflict"},
+    {"GET", "/v1/orphans", "listOrphans", api_get_orphans, "What belongs to no machine and no job any more",
+     BODY_NONE, NULL, VIEW_ORPHAN_LIST, .status = 200, .errors = "transient io"},
+    {"POST", "/v1/orphans/clean", "cleanOrphans", api_clean_orphans, "Remove those of them that are ours; answers with what was removed",
+     BODY_NONE, NULL, VIEW_ORPHAN_LIST, .status = 200, .errors = "transient io"},
+    {"POST", "/v1/plan", "plan", api_post_plan, "When initial cycles end, how long deltas and cutovers take, in simulated time",
+     BODY_PLAN, NULL, VIEW_PLAN, .status = 200, .errors = "gone conflict"},
     {"GET", "/v1/openapi.json", "getOpenApi", api_get_openapi, "This interface as an OpenAPI 3.1 document",
      BODY_NONE, NULL, VIEW_OPENAPI, .status = 200, .errors = ""},
     {0}};

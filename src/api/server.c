@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "vault/vault.h"
 
 #include <microhttpd.h>
 #include <stdarg.h>
@@ -151,13 +152,20 @@ static bool check_caller(const struct listener *listener,
                              header(connection, "Authorization"), &refusal->err))
             return false;
         refusal->status = 0;
+        vault_act_as("api-token");
         return true;
     }
+    uint32_t uid;
+    char who[32];
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (!info)
         return err_set(&refusal->err, FAIL_BUG, "connection without a descriptor");
-    return api_guard_peer(info->connect_fd, &refusal->err);
+    if (!api_guard_peer(info->connect_fd, &uid, &refusal->err))
+        return false;
+    (void)snprintf(who, sizeof who, "uid:%u", (unsigned)uid);
+    vault_act_as(who); /* a connection has a thread of its own */
+    return true;
 }
 
 struct query_reader {

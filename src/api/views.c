@@ -26,6 +26,9 @@ static const struct api_field STATUS[] = {
     {"jobs_queued", API_U64, .help = "jobs that wait for a thread"},
     {"cycles_running", API_U64, .help = "cycles running now"},
     {"cycle_memory_bytes", API_U64, .help = "memory that the buffers of one cycle take"},
+    {"throttle_bps", API_U64, .help = "bound of bytes a second that leave now; 0 is none"},
+    {"in_blackout", API_BOOL, .help = "a blackout window holds: no cycle begins"},
+    {"blackout_until_ms", API_TIME_MS, API_NULLABLE, .help = "until then, when the windows leave time after it"},
     {"data_dir", API_TEXT, REQ, .help = "where the catalog is"},
     {0}};
 
@@ -62,6 +65,21 @@ static const struct api_field FOUND_DISK[] = {
     {"bytes", API_U64, REQ, .help = "size"},
     {"bus", API_TEXT, API_NULLABLE, .help = "virtio, scsi, sata, ..."},
     {"serial", API_TEXT, API_NULLABLE, .help = "serial number that the guest sees"},
+    {"datastore", API_TEXT, .help = "where its file lies"},
+    {"file", API_TEXT, .help = "vsphere: its file, with datastore and folder"},
+    {"mode", API_TEXT, .help = "vsphere: persistent, independent_persistent, ..."},
+    {"sharing", API_TEXT, .help = "vsphere: how it is shared; empty or noSharing: not at all"},
+    {"backing", API_TEXT, .help = "vsphere: what its data lies in"},
+    {"thin", API_BOOL, .help = "vsphere: takes only the space that was written"},
+    {"rdm", API_BOOL, .help = "vsphere: a raw device"},
+    {"encrypted", API_BOOL, .help = "vsphere: encrypted there"},
+    {"chain_links", API_U64, .help = "vsphere: files that its content is put together from"},
+    {0}};
+static const struct api_field FOUND_SNAPSHOT[] = {
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"description", API_TEXT, REQ, .help = "its description"},
+    {"created_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it was made"},
+    {"kedge", API_BOOL, REQ, .help = "whether Kedge made it"},
     {0}};
 static const struct api_field FOUND_NIC[] = {
     {"mac", API_TEXT, REQ_OR_NULL, .help = "MAC address"},
@@ -79,6 +97,71 @@ static const struct api_field FOUND_MACHINE[] = {
     {"disks", API_LIST, REQ, .fields = FOUND_DISK, .help = "in boot order"},
     {"nics", API_LIST, REQ, .fields = FOUND_NIC, .help = "network interfaces"},
     {"replicating", API_BOOL, REQ, .help = "whether it is replicated already"},
+    {"host", API_TEXT, .help = "where it runs"},
+    {"id", API_TEXT, .help = "vsphere: its managed object"},
+    {"folder", API_TEXT, .help = "vsphere: path of the folder it is in"},
+    {"power", API_TEXT, .help = "vsphere: on, off or suspended"},
+    {"connection", API_TEXT, .help = "vsphere: connected, or why it cannot be reached"},
+    {"uuid", API_TEXT, .help = "vsphere: BIOS UUID"},
+    {"hardware", API_TEXT, .help = "vsphere: version of its virtual hardware"},
+    {"guest", API_TEXT, .help = "vsphere: operating system"},
+    {"guest_host", API_TEXT, .help = "vsphere: the guest's own name"},
+    {"guest_address", API_TEXT, .help = "vsphere: the guest's address"},
+    {"tools", API_TEXT, .help = "vsphere: state of VMware Tools"},
+    {"tools_running", API_BOOL, .help = "vsphere: whether they run"},
+    {"secure_boot", API_BOOL, .help = "vsphere: boots with secure boot"},
+    {"tracking", API_BOOL, .help = "vsphere: changed-block tracking is switched on"},
+    {"consolidation_needed", API_BOOL, .help = "vsphere: its disks wait for consolidation"},
+    {"fault_tolerant", API_BOOL, .help = "vsphere: fault tolerance is on"},
+    {"encrypted", API_BOOL, .help = "vsphere: encrypted there"},
+    {"snapshots", API_LIST, .fields = FOUND_SNAPSHOT, .help = "vsphere: what it has"},
+    {0}};
+static const struct api_field FOUND_PLACE[] = {
+    {"kind", API_TEXT, REQ, .help = "Datacenter, Folder, ClusterComputeResource, ..."},
+    {"id", API_TEXT, REQ, .help = "its managed object"},
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"path", API_TEXT, REQ, .help = "its path"},
+    {0}};
+static const struct api_field FOUND_HOST[] = {
+    {"id", API_TEXT, REQ, .help = "its managed object"},
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"path", API_TEXT, REQ, .help = "its path"},
+    {"version", API_TEXT, REQ, .help = "of ESXi"},
+    {"build", API_TEXT, REQ, .help = "of ESXi"},
+    {"connection", API_TEXT, REQ, .help = "connected, disconnected or notResponding"},
+    {"power", API_TEXT, REQ, .help = "poweredOn, standBy, ..."},
+    {"in_maintenance", API_BOOL, REQ, .help = "in maintenance mode"},
+    {"cpu_threads", API_U64, REQ, .help = "logical processors"},
+    {"memory_bytes", API_U64, REQ, .help = "memory"},
+    {0}};
+static const struct api_field FOUND_DATASTORE[] = {
+    {"id", API_TEXT, REQ, .help = "its managed object"},
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"datacenter", API_TEXT, REQ, .help = "where it is"},
+    {"type", API_TEXT, REQ, .help = "VMFS, NFS, vsan, ..."},
+    {"capacity_bytes", API_U64, REQ, .help = "size"},
+    {"free_bytes", API_U64, REQ, .help = "of these, free"},
+    {"accessible", API_BOOL, REQ, .help = "whether it can be reached"},
+    {"in_maintenance", API_BOOL, REQ, .help = "in maintenance mode"},
+    {"shared", API_BOOL, REQ, .help = "by several hosts"},
+    {0}};
+static const struct api_field FOUND_NETWORK[] = {
+    {"id", API_TEXT, REQ, .help = "its managed object"},
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {0}};
+static const struct api_field FOUND_SERVER[] = {
+    {"name", API_TEXT, REQ, .help = "what it says it is"},
+    {"version", API_TEXT, REQ, .help = "its version"},
+    {"build", API_TEXT, REQ, .help = "its build"},
+    {"vcenter", API_BOOL, REQ, .help = "a vCenter; else one host"},
+    {0}};
+static const struct api_field FOUND_INVENTORY[] = {
+    {"source", API_TEXT, REQ, .help = "the source that has it"},
+    {"server", API_OBJECT, REQ, .fields = FOUND_SERVER, .help = "what answers there"},
+    {"places", API_LIST, REQ, .fields = FOUND_PLACE, .help = "datacenters, folders, clusters"},
+    {"hosts", API_LIST, REQ, .fields = FOUND_HOST, .help = "ESXi hosts"},
+    {"datastores", API_LIST, REQ, .fields = FOUND_DATASTORE, .help = "where disks lie"},
+    {"networks", API_LIST, REQ, .fields = FOUND_NETWORK, .help = "networks"},
     {0}};
 static const struct api_field FOUND_ERROR[] = {
     {"source", API_TEXT, REQ, .help = "the source that does not answer"},
@@ -87,6 +170,7 @@ static const struct api_field FOUND_ERROR[] = {
     {0}};
 static const struct api_field DISCOVERY[] = {
     {"machines", API_LIST, REQ, .fields = FOUND_MACHINE, .help = "what the sources have now"},
+    {"inventories", API_LIST, .fields = FOUND_INVENTORY, .help = "what is around the machines, of sources that know"},
     {"errors", API_LIST, .fields = FOUND_ERROR, .help = "sources that do not answer, when all are asked"},
     {0}};
 
@@ -94,6 +178,8 @@ static const struct api_field DISK[] = {
     {"label", API_TEXT, REQ_OR_NULL, .help = "the hypervisor's name of the disk"},
     {"key", API_TEXT, REQ_OR_NULL, .help = "what identifies it at the source"},
     {"bytes", API_U64, REQ, .help = "size"},
+    {"datastore", API_TEXT, .help = "where its file lies at the source"},
+    {"reading", API_TEXT, .help = "how the last cycle read it, and why not otherwise: nfc (nbdssl, skipz)"},
     {0}};
 static const struct api_field RECOVERY_POINT[] = {
     {"cycle", API_U64, REQ, .help = "the cycle that made it"},
@@ -118,6 +204,8 @@ static const struct api_field CYCLE[] = {
     {"content_bytes", API_U64, REQ, .help = "sent, before compression"},
     {"stored_bytes", API_U64, REQ, .help = "sent, compressed and encrypted"},
     {"applied_bytes", API_U64, REQ, .help = "written to the replica"},
+    {"checked_bytes", API_U64, .help = "read to check what the source calls unchanged"},
+    {"lies", API_U64, .help = "disks whose change record was caught lying"},
     {"compared_bytes", API_U64, .help = "compared so far, in phase compare of a verify"},
     {"compare_total_bytes", API_U64, .help = "bytes to compare"},
     {"rate_bps", API_NUMBER, REQ_OR_NULL, .help = "done bytes a second, smoothed"},
@@ -152,11 +240,29 @@ static const struct api_field VM[] = {
     {"at_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it was made"},
     {0}};
 
+static const struct api_field REFUSED[] = {
+    {"operation", API_TEXT, REQ, .help = "what would be refused"},
+    {"text", API_TEXT, REQ, .help = "the answer"},
+    {0}};
+static const struct api_field WAITING[] = {
+    {"reason", API_TEXT, REQ, .help = "datastore-snapshots, host-disks, gateway-disks, gateway-cycles, blackout, gateway-down, or turn: it is about to start"},
+    {"text", API_TEXT, REQ, .help = "the same for people"},
+    {"resource", API_TEXT, REQ, .help = "name of the datastore, host or gateway"},
+    {"used", API_U64, REQ, .help = "of it taken now"},
+    {"limit", API_U64, REQ, .help = "the most that may be taken"},
+    {"wanted", API_U64, REQ, .help = "what this machine needs of it"},
+    {"holders", API_TEXTS, REQ, .help = "machines that hold it, at most 8"},
+    {"holder_count", API_U64, REQ, .help = "how many hold it"},
+    {"after", API_TEXT, REQ_OR_NULL, .help = "machine that goes first"},
+    {"expected_at_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it will probably start"},
+    {0}};
+
 static const struct api_field MACHINE[] = {
     {"id", API_TEXT, REQ, .help = "32 hex digits, never reused"},
     {"name", API_TEXT, REQ, .help = "its name here"},
     {"source", API_TEXT, REQ, .help = "source it comes from"},
     {"target", API_TEXT, REQ, .help = "target it goes to"},
+    {"gateway", API_TEXT, .help = "gateway that moves its data"},
     {"state", API_TEXT, REQ, .help = "replication state, for programs"},
     {"status", API_TEXT, REQ, .help = "replication state, for people"},
     {"migration_state", API_TEXT, REQ, .help = "migration state, for programs"},
@@ -165,11 +271,15 @@ static const struct api_field MACHINE[] = {
     {"cpus", API_U64, REQ, .help = "virtual processors"},
     {"memory_bytes", API_U64, REQ, .help = "memory"},
     {"firmware", API_TEXT, REQ, .help = "bios or uefi"},
+    {"host", API_TEXT, .help = "where it runs at the source"},
     {"auto_repair", API_BOOL, .help = "resyncs by itself when change tracking is lost"},
     {"disks", API_LIST, REQ, .fields = DISK, .help = "in boot order"},
     {"recovery_point", API_OBJECT, REQ_OR_NULL, .fields = RECOVERY_POINT, .help = "what the replica holds"},
     {"next_cycle_at_ms", API_TIME_MS, REQ_OR_NULL, .help = "when the next cycle is due"},
+    {"waiting", API_OBJECT, API_NULLABLE, .fields = WAITING, .help = "why its next cycle, which is due, does not run"},
     {"allowed_operations", API_TEXTS, REQ, .help = "operations that its state allows"},
+    {"refused_operations", API_LIST, .fields = REFUSED, .help = "the others, with state, reason and what would make each possible; only of one machine"},
+    {"migration_job", API_U64, API_NULLABLE, .help = "the last test migration or migration"},
     {"job", API_OBJECT, REQ_OR_NULL, .fields = JOB_SHORT, .help = "the job that works on it"},
     {"cycle", API_OBJECT, REQ_OR_NULL, .fields = CYCLE, .help = "the running cycle"},
     {"last_cycles", API_LIST, REQ, .fields = LAST_CYCLE, .help = "newest first, at most 10"},
@@ -181,15 +291,23 @@ static const struct api_field MACHINE_LIST[] = {
 
 static const struct api_field JOB_STARTED[] = {
     {"job", API_U64, REQ, .help = "the job; see /v1/jobs/{job}"}, {0}};
+static const struct api_field JOB_STEP[] = {
+    {"name", API_TEXT, REQ, .help = "what is done in it"},
+    {"state", API_TEXT, REQ, .help = "done, running, failed or waiting"},
+    {0}};
 static const struct api_field JOB[] = {
     {"id", API_U64, REQ, .help = "job"},
     {"machine", API_TEXT, REQ_OR_NULL, .help = "name of the machine"},
     {"machine_id", API_TEXT, REQ_OR_NULL, .help = "its id"},
     {"operation", API_TEXT, REQ, .help = "what it does"},
+    {"who", API_TEXT, REQ, .help = "asked for it: uid:N on the Unix socket, api-token on the port, kedged for the daemon itself; empty in old jobs"},
     {"state", API_TEXT, REQ, .help = "queued, running, succeeded, failed or canceled"},
     {"step", API_TEXT, REQ_OR_NULL, .help = "where it is"},
     {"steps_done", API_U64, REQ, .help = "steps finished"},
     {"steps_total", API_U64, REQ, .help = "steps altogether"},
+    {"steps", API_LIST, .fields = JOB_STEP, .help = "the steps in order"},
+    {"percent", API_U64, API_NULLABLE, .help = "of the cycle that it runs now"},
+    {"status", API_TEXT, .help = "state for people; a migration whose boot was not seen is Completed with info"},
     {"created_ms", API_TIME_MS, REQ, .help = "when it was asked for"},
     {"started_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it began"},
     {"ended_ms", API_TIME_MS, REQ_OR_NULL, .help = "when it ended"},
@@ -205,8 +323,9 @@ static const struct api_field EVENT[] = {
     {"ts_ms", API_TIME_MS, REQ, .help = "when"},
     {"machine", API_TEXT, REQ_OR_NULL, .help = "name of the machine"},
     {"job", API_U64, REQ_OR_NULL, .help = "job"},
-    {"level", API_TEXT, REQ, .help = "info, warn or error"},
+    {"level", API_TEXT, REQ, .help = "info, warning or error"},
     {"event", API_TEXT, REQ, .help = "stable name of what happened"},
+    {"who", API_TEXT, REQ, .help = "made it happen: uid:N, api-token or kedged; empty in old events"},
     {"text", API_TEXT, REQ, .help = "the same for people"},
     {0}};
 static const struct api_field EVENT_LIST[] = {
@@ -214,8 +333,95 @@ static const struct api_field EVENT_LIST[] = {
     {"next", API_U64, REQ, .help = "pass it as 'since' to go on"},
     {0}};
 
+static const struct api_field PLAN_ROW[] = {
+    {"name", API_TEXT, REQ, .help = "the machine"},
+    {"gateway", API_TEXT, REQ, .help = "gateway that moves its data"},
+    {"host", API_TEXT, REQ, .help = "where it runs"},
+    {"used_bytes", API_U64, REQ, .help = "what its initial cycle brings, or still has to"},
+    {"churn_bytes_hour", API_U64, REQ, .help = "written, or if measured changed, in an hour"},
+    {"refused", API_BOOL, REQ, .help = "beyond the number of machines that may replicate"},
+    {"initial_start_ms", API_TIME_MS, REQ_OR_NULL, .help = "when its initial cycle starts"},
+    {"initial_end_ms", API_TIME_MS, REQ_OR_NULL, .help = "when its initial cycle ends"},
+    {"initial_wait_ms", API_U64, REQ_OR_NULL, .help = "milliseconds in the queue before"},
+    {"delta_ms", API_U64, REQ_OR_NULL, .help = "milliseconds that a delta takes, on average"},
+    {"delta_longest_ms", API_U64, REQ_OR_NULL, .help = "the longest one"},
+    {"delta_bytes", API_U64, REQ_OR_NULL, .help = "read by the last one"},
+    {"delta_every_ms", API_U64, REQ_OR_NULL, .help = "pause between two deltas"},
+    {"keeps_up", API_BOOL, REQ, .help = "deltas stay shorter than the longest pause between them"},
+    {"cutover_ms", API_U64, REQ_OR_NULL, .help = "from asking for the migration to the booted VM"},
+    {"cutover_wait_ms", API_U64, REQ_OR_NULL, .help = "of it in the queue"},
+    {0}};
+static const struct api_field PLAN[] = {
+    {"start_ms", API_TIME_MS, REQ, .help = "the plan begins"},
+    {"machine_count", API_U64, REQ, .help = "machines in the plan"},
+    {"initial_end_ms", API_TIME_MS, REQ_OR_NULL, .help = "when the last initial cycle ends"},
+    {"delta_longest_ms", API_U64, REQ_OR_NULL, .help = "the longest delta"},
+    {"cutover_longest_ms", API_U64, REQ_OR_NULL, .help = "the longest cutover"},
+    {"cutover_at_once", API_U64, REQ, .help = "machines that are cut over at a time"},
+    {"refused", API_U64, REQ, .help = "machines beyond the number that may replicate"},
+    {"unfinished", API_U64, REQ, .help = "machines whose initial cycle does not end within the plan"},
+    {"is_whole", API_BOOL, REQ, .help = "nothing was cut off at a year or at the bound of computing"},
+    {"bandwidth_bps", API_U64, REQ, .help = "bytes a second that leave each gateway; 0 is no bound"},
+    {"sent_pct", API_U64, REQ, .help = "bytes sent for a hundred read, where it was not measured"},
+    {"machines", API_LIST, REQ, .fields = PLAN_ROW, .help = "as in the table, or by name"},
+    {0}};
+static const struct api_field PLAN_BODY[] = {
+    {"machine", API_TEXT, .min = 1, .max = 63, .help = "only this one of the machines that replicate; the others are planned with it"},
+    {"table", API_TEXT, .min = 1, .max = 1000000, .help = "a fleet as comma-separated values, its first line names the columns: name, size_gib; and if known used_pct, gateway, host, datastore, disks, churn_mib_per_h, pattern, read_mib_per_s. Without it the machines that replicate, with their measured rates"},
+    {"bandwidth_bps", API_U64, .max = 1000000000000000, .help = "bytes a second that may leave each gateway; without it the throttle, else 1 Gbit/s"},
+    {"sent_pct", API_U64, .min = 1, .max = 200, .help = "bytes sent for a hundred read; without it 70"},
+    {"read_bps", API_U64, .max = 1000000000000000, .help = "bytes a second that one machine can be read with; 0 is no bound"},
+    {"churn_bytes_hour", API_U64, .max = 1000000000000000, .help = "written to each machine in an hour; without it a twentieth of its size in a day"},
+    {"blackout", API_TEXT, .max = 4096, .help = "blackout windows; without it those in force"},
+    {"datastore_snapshots", API_U64, .max = 100000, .help = "limit; without it the configured one; 0 is none"},
+    {"host_disks", API_U64, .max = 100000, .help = "limit, likewise"},
+    {"gateway_disks", API_U64, .max = 100000, .help = "limit, likewise"},
+    {"gateway_cycles", API_U64, .max = 100000, .help = "limit, likewise: job_threads"},
+    {"gateway_machines", API_U64, .max = 1000000, .help = "limit, likewise"},
+    {"total_machines", API_U64, .max = 1000000, .help = "limit, likewise"},
+    {"overhead_ms", API_U64, .max = 86400000, .help = "of a cycle beside the transfer; without it 40 s"},
+    {"shutdown_ms", API_U64, .max = 86400000, .help = "of the guest; without it 1 min"},
+    {"boot_ms", API_U64, .max = 86400000, .help = "of the VM at the target; without it 2 min"},
+    {"cutover_at_once", API_U64, .min = 1, .max = 10000, .help = "machines that are cut over at a time; without it 1 for each hundred"},
+    {"start_ms", API_TIME_MS, .help = "the plan begins; without it now"},
+    {"seed", API_U64, .max = INT64_MAX, .help = "of what varies; the same one gives the same plan"},
+    {0}};
+
 static const struct api_field THROTTLE[] = {
-    {"bytes_per_second", API_U64, REQ, .max = 1000000000000000, .help = "upper bound of what leaves; 0 is none"}, {0}};
+    {"bytes_per_second", API_U64, REQ, .help = "upper bound of what leaves now; 0 is none"},
+    {"standing_bytes_per_second", API_U64, .help = "the bound that holds at all times; the lower of the two counts"},
+    {"calendar", API_TEXT, .help = "the bounds by day and time, or nothing"},
+    {"rule", API_TEXT, API_NULLABLE, .help = "the rule of the calendar that holds now"},
+    {"next_change_ms", API_TIME_MS, API_NULLABLE, .help = "when another rule begins to hold"},
+    {"time_zone", API_TEXT, .help = "zone of the calendar's times"},
+    {0}};
+static const struct api_field THROTTLE_BODY[] = {
+    {"bytes_per_second", API_U64, .max = 1000000000000000, .help = "the bound that holds at all times; 0 is none"},
+    {"calendar", API_TEXT, .max = 4096, .help = "bounds by day and time, like 'Mon-Fri 08:00-18:00 10MB/s; * 0'; empty for none"},
+    {0}};
+
+static const struct api_field BLACKOUT[] = {
+    {"windows", API_TEXT, REQ, .help = "the windows in force, like 'Monday;7:00;7h | Tuesday;8:00;1d7h'"},
+    {"time_zone", API_TEXT, REQ, .help = "zone of the windows' times"},
+    {"file", API_TEXT, REQ_OR_NULL, .help = "the file they come from, if not from this interface"},
+    {"inside", API_BOOL, REQ, .help = "no cycle begins now"},
+    {"window", API_TEXT, REQ_OR_NULL, .help = "the window that holds now, or the next one"},
+    {"until_ms", API_TIME_MS, REQ_OR_NULL, .help = "inside: when cycles begin again; null when the windows leave no time"},
+    {"next_start_ms", API_TIME_MS, REQ_OR_NULL, .help = "outside: when the next window begins"},
+    {0}};
+static const struct api_field BLACKOUT_BODY[] = {
+    {"windows", API_TEXT, REQ, .max = 4096, .help = "Day;H:MM;duration, separated by '|'; empty for none"},
+    {0}};
+
+static const struct api_field ORPHAN[] = {
+    {"kind", API_TEXT, REQ, .help = "log objects, state objects, hash map, test machine, replica or source records"},
+    {"machine", API_TEXT, REQ, .help = "name of the machine it was for, as far as it is known"},
+    {"machine_id", API_TEXT, REQ, .help = "its id"},
+    {"what", API_TEXT, REQ, .help = "what there is"},
+    {"ours", API_BOOL, REQ, .help = "known to have been this vault's; anything else is left alone"},
+    {0}};
+static const struct api_field ORPHAN_LIST[] = {
+    {"orphans", API_LIST, REQ, .fields = ORPHAN, .help = "what belongs to no machine and no job"}, {0}};
 
 static const struct api_schema VIEWS[VIEW_COUNT] = {
     [VIEW_STATUS] = {"Status", "The daemon.", STATUS},
@@ -230,7 +436,10 @@ static const struct api_schema VIEWS[VIEW_COUNT] = {
     [VIEW_JOB] = {"Job", "A job.", JOB},
     [VIEW_JOB_LIST] = {"JobList", "Jobs.", JOB_LIST},
     [VIEW_EVENT_LIST] = {"EventList", "Events.", EVENT_LIST},
+    [VIEW_PLAN] = {"Plan", "What will be, in simulated time.", PLAN},
     [VIEW_THROTTLE] = {"Throttle", "The bound of what leaves.", THROTTLE},
+    [VIEW_BLACKOUT] = {"Blackout", "Times in which no cycle begins.", BLACKOUT},
+    [VIEW_ORPHAN_LIST] = {"OrphanList", "What nobody owns any more.", ORPHAN_LIST},
     [VIEW_OPENAPI] = {"OpenApi", "This document.", NULL},
     [VIEW_ERROR] = {"Error", "Every answer that is not 2xx.", ERROR_BODY},
 };
@@ -239,7 +448,7 @@ static const struct api_schema VIEWS[VIEW_COUNT] = {
 
 static const struct api_field SOURCE_BODY[] = {
     {"name", API_NAME, REQ, .help = "name to give it"},
-    {"kind", API_TEXT, REQ, .choices = (const char *const[]){"qemu", "image", NULL}, .help = "its kind"},
+    {"kind", API_TEXT, REQ, .choices = (const char *const[]){"vsphere", "qemu", "image", NULL}, .help = "its kind"},
     {"options", API_OBJECT, REQ, .help = "by kind"},
     {0}};
 static const struct api_field TARGET_BODY[] = {
@@ -263,7 +472,9 @@ static const struct api_schema BODIES[BODY_COUNT] = {
     [BODY_SOURCE] = {"SourceRequest", "A source to add.", SOURCE_BODY},
     [BODY_TARGET] = {"TargetRequest", "A target to add.", TARGET_BODY},
     [BODY_REPLICATE] = {"ReplicateRequest", "A machine to replicate.", REPLICATE_BODY},
-    [BODY_THROTTLE] = {"ThrottleRequest", "The new bound.", THROTTLE},
+    [BODY_PLAN] = {"PlanRequest", "What is planned, and with which assumptions.", PLAN_BODY},
+    [BODY_THROTTLE] = {"ThrottleRequest", "The new bound, the new calendar, or both.", THROTTLE_BODY},
+    [BODY_BLACKOUT] = {"BlackoutRequest", "The new windows.", BLACKOUT_BODY},
 };
 
 static const struct api_field QEMU_OPTIONS[] = {
@@ -277,6 +488,27 @@ static const struct api_field IMAGE_OPTIONS[] = {
     {"cpus", API_U64, .min = 1, .max = 1024, .help = "virtual processors of the VM made from it"},
     {"memory_bytes", API_U64, .min = 1048576, .max = 70368744177664, .help = "memory of the VM made from it"},
     {0}};
+static const struct api_field VSPHERE_OPTIONS[] = {
+    {"url", API_TEXT, REQ, .min = 1, .max = 512, .help = "https://HOST of a vCenter or an ESXi host"},
+    {"user", API_TEXT, REQ, .min = 1, .max = 256, .help = "account"},
+    {"password_file", API_PATH, REQ, .help = "file with its password in the first line, mode 0600"},
+    {"ca_file", API_PATH, .help = "certificates to trust instead of the system's"},
+    {"fingerprint", API_TEXT, .min = 64, .max = 95, .help = "SHA-256 of the only certificate to trust"},
+    {"proxy", API_TEXT, .max = 512, .help = "HTTP proxy to the server"},
+    {"datacenter", API_TEXT, .max = 512, .help = "only machines below this place"},
+    {"match", API_TEXT, .max = 255, .help = "only machines with such a name: 'web-*'"},
+    {"transports", API_TEXTS, .min = 1, .help = "how disks are read, the first that works: nfc, https, hotadd, vddk; absent: nfc, https"},
+    {"nfc_plain", API_BOOL, .help = "no encryption to the hosts (nbd instead of nbdssl)"},
+    {"nfc_compression", API_TEXT, .choices = (const char *const[]){"skipz", "fastlz", "zlib", "stored", NULL}, .help = "how hosts pack what they send; absent: skipz"},
+    {"in_flight", API_U64, .min = 1, .max = 64, .help = "reads in flight per connection"},
+    {"host_buffer", API_U64, .min = 1048576, .max = 1073741824, .help = "bytes of NFC reads in flight per host; absent: 32 MiB"},
+    {"vddk_library", API_PATH, .help = "libvixDiskLib.so, for transport vddk"},
+    {"quiesce", API_BOOL, .help = "ask the guest's tools to quiesce it for every snapshot"},
+    {"power_off", API_BOOL, .help = "power a machine off at its migration when its guest does not shut down"},
+    {"datastore_floor", API_U64, .help = "free bytes of a datastore under which no cycle runs; 0: no guard; absent: 10 GiB"},
+    {"snapshot_deadline_ms", API_U64, .min = 1000, .max = 86400000, .help = "bound of making one snapshot; absent: 20 minutes"},
+    {"end_deadline_ms", API_U64, .min = 1000, .max = 86400000, .help = "bound of attempts at removing one; absent: 10 minutes"},
+    {0}};
 static const struct api_field LOCAL_OPTIONS[] = {
     {"dir", API_PATH, REQ, .help = "folder of replicas, tests, VMs and evidence"},
     {"format", API_TEXT, .choices = (const char *const[]){"raw", "qcow2", NULL}, .help = "format of replica disks"},
@@ -285,6 +517,7 @@ static const struct api_field LOCAL_OPTIONS[] = {
     {0}};
 
 static const struct api_kind SOURCE_KINDS[] = {
+    {"vsphere", "a vCenter server or an ESXi host", VSPHERE_OPTIONS},
     {"qemu", "a running QEMU virtual machine", QEMU_OPTIONS},
     {"image", "disk images or block devices without change tracking", IMAGE_OPTIONS},
     {0}};
@@ -300,8 +533,13 @@ static const struct api_field TEST_OPTIONS[] = {
     {0}};
 static const struct api_field CLEANUP_OPTIONS[] = {
     {"name", API_NAME, .help = "the test to remove; without it all of the machine"}, {0}};
+static const struct api_field STOP_OPTIONS[] = {
+    {"force", API_BOOL, .help = "also when the source does not answer; what is left there is removed when it does"},
+    {0}};
 static const struct api_field MIGRATE_OPTIONS[] = {
     {"shutdown", API_BOOL, .help = "shut the guest down first, so that nothing is lost"},
+    {"override_blackout", API_BOOL, .help = "migrate also inside a blackout window; it is recorded"},
+    {"restart", API_BOOL, .help = "when it fails before a machine was made at the target, start the source again (absent: true)"},
     {"marker", API_TEXT, .max = 200, .help = "text on the serial console that proves the boot"},
     {"boot_deadline_ms", API_U64, .min = 1, .max = 86400000, .help = "how long to wait for the boot"},
     {0}};
@@ -310,13 +548,14 @@ static const struct api_kind OPERATIONS[] = {
     {"sync", "a delta cycle now", NO_OPTIONS},
     {"pause", "no cycles until resumed", NO_OPTIONS},
     {"resume", "cycles again", NO_OPTIONS},
-    {"stop", "end replication, remove the replica", NO_OPTIONS},
+    {"stop", "end replication, remove the replica", STOP_OPTIONS},
     {"test-migrate", "boot a VM from a clone; the replica is not touched", TEST_OPTIONS},
     {"test-cleanup", "remove test VMs", CLEANUP_OPTIONS},
     {"migrate", "last delta, then the VM at the target", MIGRATE_OPTIONS},
     {"complete", "remove what replication needed; the machine leaves the list", NO_OPTIONS},
     {"verify", "a delta, then source and replica compared sector by sector", NO_OPTIONS},
     {"resync", "compare the whole disk, send what differs", NO_OPTIONS},
+    {"repair", "the same for a machine in 'Repair pending'", NO_OPTIONS},
     {0}};
 /* clang-format on */
 

@@ -19,6 +19,9 @@ enum api_view {
     VIEW_JOB_LIST,
     VIEW_EVENT_LIST,
     VIEW_THROTTLE,
+    VIEW_PLAN,
+    VIEW_BLACKOUT,
+    VIEW_ORPHAN_LIST,
     VIEW_OPENAPI,
     VIEW_ERROR,
     VIEW_COUNT,
@@ -32,6 +35,8 @@ enum api_body {
     BODY_REPLICATE,
     BODY_OPERATION, /* by operation: see api_operations */
     BODY_THROTTLE,
+    BODY_PLAN,
+    BODY_BLACKOUT,
     BODY_COUNT,
 };
 /* NULL for BODY_NONE and BODY_OPERATION. */

@@ -21,6 +21,7 @@ enum cli_option_type {
     CLI_TEXT,
     CLI_PATH,     /* made absolute */
     CLI_PATHS,    /* the same, may be given again */
+    CLI_WORDS,    /* "nfc,https": a list */
     CLI_NUMBER,   /* whole number */
     CLI_SIZE,     /* 64K, 8M */
     CLI_DURATION, /* 90s, 15m: milliseconds */

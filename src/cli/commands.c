@@ -19,6 +19,23 @@ static const struct cli_option JOB[] = {
     {0}};
 
 static const struct cli_option SOURCE_ADD[] = {
+    {"url", CLI_TEXT, "URL", "url", .help = "vsphere: https://HOST of a vCenter, or of one ESXi host"},
+    {"user", CLI_TEXT, "USER", "user", .help = "vsphere: account"},
+    {"password-file", CLI_PATH, "FILE", "password_file", .help = "vsphere: file with the account's password in its first line, mode 0600"},
+    {"ca-file", CLI_PATH, "FILE", "ca_file", .help = "vsphere: certificates to trust instead of the system's"},
+    {"fingerprint", CLI_TEXT, "SHA256", "fingerprint", .help = "vsphere: trust exactly the certificate with this fingerprint; an attempt without it shows the server's"},
+    {"proxy", CLI_TEXT, "URL", "proxy", .help = "vsphere: HTTP proxy to the server"},
+    {"datacenter", CLI_TEXT, "PATH", "datacenter", .help = "vsphere: only machines below this place, like DC0 or DC0/vm/Prod"},
+    {"match", CLI_TEXT, "PATTERN", "match", .help = "vsphere: only machines with such a name, like 'web-*'"},
+    {"transport", CLI_WORDS, "LIST", "transports", .help = "vsphere: how disks are read, the first that works: nfc,https,hotadd,vddk in any order (without it nfc,https)"},
+    {"nfc-plain", CLI_FLAG, NULL, "nfc_plain", true, .help = "vsphere: no encryption between here and the ESXi hosts (nbd instead of nbdssl)"},
+    {"nfc-compression", CLI_TEXT, "NAME", "nfc_compression", .help = "vsphere: skipz (the default), fastlz, zlib or stored"},
+    {"in-flight", CLI_NUMBER, "N", "in_flight", .help = "vsphere: reads in flight per connection"},
+    {"host-buffer", CLI_SIZE, "SIZE", "host_buffer", .help = "vsphere: NFC reads in flight per ESXi host, of all machines (without it 32M)"},
+    {"vddk-library", CLI_PATH, "FILE", "vddk_library", .help = "vsphere: libvixDiskLib.so, for transport vddk"},
+    {"quiesce", CLI_FLAG, NULL, "quiesce", true, .help = "vsphere: ask the guest's tools to quiesce it for every snapshot"},
+    {"power-off", CLI_FLAG, NULL, "power_off", true, .help = "vsphere: power a machine off at its migration when its guest does not shut down"},
+    {"datastore-floor", CLI_SIZE, "SIZE", "datastore_floor", .help = "vsphere: free space of a datastore under which no cycle runs (without it 10G; 0: no guard)"},
     {"qmp", CLI_PATH, "SOCKET", "qmp", .help = "qemu: the VM's QMP Unix socket"},
     {"scratch-dir", CLI_PATH, "DIR", "scratch_dir", .help = "qemu: folder for copy-before-write files"},
     {"granularity", CLI_SIZE, "SIZE", "granularity", .help = "qemu: bytes that one bit of change tracking stands for"},
@@ -34,7 +51,9 @@ static const struct cli_option TARGET_ADD[] = {
     {"device-map", CLI_PATH, "FILE", "device_map", .help = "local: lines 'MACHINE DISK-INDEX DEVICE': replica disks on block devices instead of files"},
     {0}};
 static const struct cli_option DISCOVER[] = {
-    {"source", CLI_TEXT, "SOURCE", .help = "only this source"}, {0}};
+    {"source", CLI_TEXT, "SOURCE", .help = "only this source"},
+    {"tree", CLI_FLAG, .help = "as a tree of places, with hosts, datastores and networks where a source has them"},
+    {0}};
 static const struct cli_option REPLICATE[] = {
     {"target", CLI_TEXT, "TARGET", .help = "target to replicate to; not needed when there is only one"},
     {"name", CLI_TEXT, "NAME", "name", .help = "name here; without it the name at the source"},
@@ -51,10 +70,14 @@ static const struct cli_option CLEANUP[] = {
     {"name", CLI_TEXT, "NAME", "name", .help = "the test to remove; without it all of the machine"}, {0}};
 static const struct cli_option MIGRATE[] = {
     {"shutdown", CLI_FLAG, NULL, "shutdown", true, .help = "shut the guest down first, so that nothing is lost (the default)"},
+    {"no-restart", CLI_FLAG, NULL, "restart", false, .help = "leave the source off when the migration fails"},
+    {"override-blackout", CLI_FLAG, NULL, "override_blackout", true, .help = "migrate also inside a blackout window; it is recorded"},
     {"no-shutdown", CLI_FLAG, NULL, "shutdown", false, .help = "leave the guest running: what it writes after the last delta is lost"},
     {"marker", CLI_TEXT, "TEXT", "marker", .help = "text on the serial console that proves the boot"},
     {"boot-deadline", CLI_DURATION, "TIME", "boot_deadline_ms", .help = "how long to wait for the boot, like 90s"},
     {0}};
+static const struct cli_option STOP[] = {
+    {"force", CLI_FLAG, NULL, "force", true, .help = "also when the source does not answer; what is left there is removed when it does"}, {0}};
 static const struct cli_option STATUS[] = {
     {"watch", CLI_FLAG, .help = "keep the table on the screen and up to date; piped: a line for each change"}, {0}};
 static const struct cli_option JOBS[] = {
@@ -68,8 +91,25 @@ static const struct cli_option ONE_JOB[] = {
 static const struct cli_option EVENTS[] = {
     {"follow", CLI_FLAG, .help = "go on with new ones as they come"},
     {"since", CLI_NUMBER, "ID", .help = "only after this event"},
+    {"last", CLI_NUMBER, "N", .help = "only so many of the newest; without it and --since 1000"},
     {0}};
 
+static const struct cli_option PLAN[] = {
+    {"fleet", CLI_PATH, "FILE", .help = "a fleet as comma-separated values; the first line names the columns: name, size_gib; if known also used_pct, gateway, host, datastore, disks, churn_mib_per_h, pattern (skewed or scattered), read_mib_per_s"},
+    {"bandwidth", CLI_SIZE, "RATE", "bandwidth_bps", .help = "bytes a second that may leave each gateway; 0 is no bound; without it the throttle, else 1 Gbit/s"},
+    {"sent-pct", CLI_NUMBER, "N", "sent_pct", .help = "bytes sent for a hundred read, after compression; without it 70"},
+    {"churn", CLI_SIZE, "SIZE", "churn_bytes_hour", .help = "written to each machine in an hour, where the fleet does not say; without it a twentieth of its size in a day"},
+    {"blackout", CLI_TEXT, "WINDOWS", "blackout", .help = "like 'Monday;7:00;7h | Tuesday;8:00;1d7h'; without it those in force"},
+    {"cycles", CLI_NUMBER, "N", "gateway_cycles", .help = "cycles at once of a gateway; 0 is no bound; without it job_threads"},
+    {"gateway-disks", CLI_NUMBER, "N", "gateway_disks", .help = "disks at once of a gateway"},
+    {"host-disks", CLI_NUMBER, "N", "host_disks", .help = "disks at once of a host"},
+    {"datastore-snapshots", CLI_NUMBER, "N", "datastore_snapshots", .help = "disk snapshots at once on a datastore"},
+    {"gateway-machines", CLI_NUMBER, "N", "gateway_machines", .help = "machines of a gateway"},
+    {"total-machines", CLI_NUMBER, "N", "total_machines", .help = "machines in all"},
+    {"at-once", CLI_NUMBER, "N", "cutover_at_once", .help = "machines that are cut over at a time; without it 1 for each hundred"},
+    {"boot", CLI_DURATION, "TIME", "boot_ms", .help = "how long a VM boots at the target; without it 2m"},
+    {"seed", CLI_NUMBER, "N", "seed", .help = "of what varies; the same one gives the same plan"},
+    {0}};
 static const struct cli_option HELP[] = {
     {"man", CLI_FLAG, .help = "print the manual page"}, {0}};
 
@@ -81,7 +121,7 @@ static const struct cli_option HELP[] = {
 
 static const struct cli_command COMMANDS[] = {
     {"init", SETUP, "[DIR]", "make configuration, keys and folders", "Everything goes below DIR; without it to /etc/kedge, /var/lib/kedge and /run/kedge. Nothing is overwritten.", NULL, .run = run_init, .is_local = true},
-    {"source add", SETUP, "NAME KIND", "add where machines come from", "KIND is qemu (a running VM) or image (disk images without change tracking). It is opened once to prove that it works.", SOURCE_ADD, .run = run_source_add},
+    {"source add", SETUP, "NAME KIND", "add where machines come from", "KIND is vsphere (a vCenter or ESXi host), qemu (a running VM) or image (disk images without change tracking). It is opened once to prove that it works.", SOURCE_ADD, .run = run_source_add},
     {"source list", SETUP, "", "show the sources", NULL, NULL, .run = run_source_list},
     {"source check", SETUP, "NAME", "find what would go wrong before anything starts", "Ends with exit code 6 when there is a blocker.", NULL, .run = run_source_check},
     {"source remove", SETUP, "NAME", "remove a source that no machine uses", NULL, NULL, .run = run_source_remove},
@@ -96,9 +136,10 @@ static const struct cli_command COMMANDS[] = {
     {"sync", MACHINE, "MACHINE", "run a delta cycle now", NULL, NULL, .run = run_operate, .starts_job = true},
     {"pause", MACHINE, "MACHINE", "start no cycles until resumed", NULL, NULL, .run = run_operate, .starts_job = true},
     {"resume", MACHINE, "MACHINE", "go on after a pause", NULL, NULL, .run = run_operate, .starts_job = true},
+    {"repair", MACHINE, "MACHINE", "repair the replica of a machine in 'Repair pending'", "Compares the whole disks and sends what differs, as resync does at any time.", NULL, .run = run_operate, .starts_job = true},
     {"resync", MACHINE, "MACHINE", "compare whole disks and send what differs", "Repairs a machine whose change tracking was lost.", NULL, .run = run_operate, .starts_job = true},
     {"verify", MACHINE, "MACHINE", "prove that source and replica are equal", "Runs a delta cycle, then compares snapshot and replica sector by sector; names the first differences otherwise.", NULL, .run = run_operate, .starts_job = true},
-    {"stop", MACHINE, "MACHINE", "end replication and remove the replica", NULL, NULL, .run = run_operate, .starts_job = true},
+    {"stop", MACHINE, "MACHINE", "end replication and remove the replica", "A delta cycle that runs is finished first, an initial one is ended at once.", STOP, .run = run_operate, .starts_job = true},
 
     {"test-migrate", CUTOVER, "MACHINE", "boot a VM from a clone of the replica", "Replication goes on; the replica is not touched.", TEST, .run = run_operate, .starts_job = true},
     {"test-cleanup", CUTOVER, "MACHINE", "remove test VMs", NULL, CLEANUP, .run = run_operate, .starts_job = true},
@@ -108,7 +149,16 @@ static const struct cli_command COMMANDS[] = {
     {"jobs", WATCH, "", "show jobs, newest first", NULL, JOBS, .run = run_jobs},
     {"job", WATCH, "ID", "show, follow or cancel a job", NULL, ONE_JOB, .run = run_job},
     {"events", WATCH, "", "show what happened", NULL, EVENTS, .run = run_events},
-    {"throttle", WATCH, "[RATE]", "show or set the bound of bytes a second that leave", "RATE is like 20M; 0 is no bound. Takes effect at once.", NULL, .run = run_throttle},
+    {"throttle set", WATCH, "RATE", "set the standing bound of bytes a second that leave", "RATE is like 20M, 10MB/s or 80Mbit/s; 0 or off is no bound. Takes effect at once.", NULL, .run = run_throttle},
+    {"throttle calendar", WATCH, "[RULES]", "set bounds by day and time", "RULES is like 'Mon-Fri 08:00-18:00 10MB/s; * 0': the first rule that holds counts, besides the standing bound; the lower of the two wins. 'off' removes the calendar. Times are in the daemon's timezone.", NULL, .run = run_throttle_calendar},
+    {"throttle", WATCH, "[RATE]", "show the bound that holds now, or set the standing one", NULL, NULL, .run = run_throttle},
+    {"blackout show", WATCH, "", "show the blackout windows", "No cycle begins inside one; those that run go on to their end.", NULL, .run = run_blackout_show},
+    {"blackout set", WATCH, "WINDOWS", "set the blackout windows", "WINDOWS is like 'Monday;7:00;7h | Tuesday;8:00;1d7h': day, time, duration in days, hours and minutes. Refused while the windows come from blackout_file.", NULL, .run = run_blackout_set},
+    {"blackout clear", WATCH, "", "remove the blackout windows", NULL, NULL, .run = run_blackout_clear},
+    {"orphans list", WATCH, "", "show what belongs to no machine and no job any more", "The daemon removes what is its own at start and every hour.", NULL, .run = run_orphans_list},
+    {"orphans clean", WATCH, "", "remove those that are ours now", NULL, NULL, .run = run_orphans_clean},
+
+    {"plan", CUTOVER, "[MACHINE]", "say when it will be done and how long the cutover will take", "Of the machines that replicate, with their measured rates, or of a fleet in a file. In simulated time, with the schedule, limits and windows that the daemon works by.", PLAN, .run = run_plan},
 
     {"openapi", SELF, "", "print the OpenAPI document of the REST API", NULL, NULL, .run = run_openapi},
     {"version", SELF, "", "print the version of kedge", NULL, NULL, .run = run_version, .is_local = true},

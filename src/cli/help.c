@@ -207,27 +207,59 @@ static const char MACHINE_WORDS[] =
     "  kedge \"$1\" 2>/dev/null | awk 'NR > 1 { print $1 }'\n"
     "}\n";
 
+/* A first word that a second one may follow, at its first place in the table. */
+static bool begins_group(const struct cli_command *command, char word[64])
+{
+    size_t length = strcspn(command->name, " ");
+    if (!command->name[length])
+        return false;
+    (void)snprintf(word, 64, "%.*s", (int)length, command->name);
+    for (const struct cli_command *c = cli_commands(); c != command; c++)
+        if (strncmp(c->name, command->name, length + 1) == 0)
+            return false;
+    return true;
+}
+
+static void print_groups(struct buf *out)
+{
+    char word[64];
+    for (const struct cli_command *c = cli_commands(); c->name; c++) {
+        AUTO(buf_release) struct buf seconds = {0};
+        if (!begins_group(c, word))
+            continue;
+        words_of(word, &seconds);
+        buf_printf(out, "    %s) [ -z \"$3\" ] && { echo '%s'; return; } ;;\n", word,
+                   buf_text(&seconds));
+    }
+}
+
+static void print_pairs(struct buf *out)
+{
+    bool is_first = true;
+    buf_append_text(out, "  case \"$2 $3\" in\n    ");
+    for (const struct cli_command *c = cli_commands(); c->name; c++) {
+        if (!strchr(c->name, ' '))
+            continue;
+        buf_printf(out, "%s'%s'", is_first ? "" : "|", c->name);
+        is_first = false;
+    }
+    buf_append_text(out, ") set -- \"$1\" \"$2 $3\" ;;\n"
+                         "    *) set -- \"$1\" \"$2\" ;;\n  esac\n");
+}
+
 static void print_function(struct buf *out)
 {
-    AUTO(buf_release) struct buf first = {0}, source = {0}, target = {0};
+    AUTO(buf_release) struct buf first = {0};
     words_of(NULL, &first);
-    words_of("source", &source);
-    words_of("target", &target);
     buf_append_text(out, MACHINE_WORDS);
     buf_append_text(out, "# $1: word before the last, $2: first word, $3: second word\n"
                          "_kedge_words() {\n  local words=\n"
                          "  case \"$2\" in\n");
     buf_printf(out, "    '') echo '%s'; return ;;\n", buf_text(&first));
-    buf_printf(out, "    source) [ -z \"$3\" ] && { echo '%s'; return; } ;;\n",
-               buf_text(&source));
-    buf_printf(out, "    target) [ -z \"$3\" ] && { echo '%s'; return; } ;;\n",
-               buf_text(&target));
-    buf_append_text(out, "    completion) echo 'bash zsh'; return ;;\n  esac\n"
-                         "  case \"$2 $3\" in\n"
-                         "    'source add'|'source list'|'source check'|'source remove'|"
-                         "'target add'|'target list'|'target remove') set -- \"$1\" \"$2 "
-                         "$3\" ;;\n    *) set -- \"$1\" \"$2\" ;;\n  esac\n"
-                         "  case \"$2\" in\n");
+    print_groups(out);
+    buf_append_text(out, "    completion) echo 'bash zsh'; return ;;\n  esac\n");
+    print_pairs(out);
+    buf_append_text(out, "  case \"$2\" in\n");
     print_cases(out);
     buf_append_text(out, "  esac\n  case \"$2\" in\n    ");
     bool is_first = true;
@@ -265,16 +297,19 @@ bool cli_print_completion(const char *shell, struct buf *out, struct err *err)
                         "\"$cur\"))\n"
                         "}\ncomplete -F _kedge kedge\n");
     else
-        buf_append_text(out,
-                        "_kedge() {\n"
-                        "  local first= second= i\n"
-                        "  for ((i = 2; i < CURRENT; i++)); do\n"
-                        "    [[ ${words[i]} == -* ]] && continue\n"
-                        "    if [ -z \"$first\" ]; then first=${words[i]}\n"
-                        "    elif [ -z \"$second\" ]; then second=${words[i]}; fi\n"
-                        "  done\n"
-                        "  compadd -- ${=$(_kedge_words \"\" \"$first\" \"$second\")} || "
-                        "_files\n"
-                        "}\ncompdef _kedge kedge\n");
+        buf_append_text(
+            out, "_kedge() {\n"
+                 "  local first= second= i\n"
+                 "  for ((i = 2; i < CURRENT; i++)); do\n"
+                 "    [[ ${words[i]} == -* ]] && continue\n"
+                 "    if [ -z \"$first\" ]; then first=${words[i]}\n"
+                 "    elif [ -z \"$second\" ]; then second=${words[i]}; fi\n"
+                 "  done\n"
+                 "  compadd -- ${=$(_kedge_words \"\" \"$first\" \"$second\")} || "
+                 "_files\n"
+                 "}\n"
+                 "# Found in fpath this is the first Tab already; else it is read once.\n"
+                 "if [ \"$funcstack[1]\" = _kedge ]; then _kedge \"$@\"\n"
+                 "else compdef _kedge kedge; fi\n");
     return true;
 }

@@ -173,6 +173,20 @@ static json_t *path_value(const char *text)
     return json_string(buf_text(&path));
 }
 
+/* "a,b" -> ["a", "b"]; NULL: nothing between two commas. */
+static json_t *words_value(const char *text)
+{
+    AUTO(json_free) json_t *list = json_array();
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        if (length == 0 || json_array_append_new(list, json_stringn(text, length)) != 0)
+            return NULL;
+        if (!text[length])
+            return TAKE(list);
+        text += length + 1;
+    }
+}
+
 static json_t *make_value(const struct cli_option *option, const char *text,
                           struct err *err)
 {
@@ -188,6 +202,9 @@ static json_t *make_value(const struct cli_option *option, const char *text,
         break;
     case CLI_TEXT:
         value = *text ? json_string(text) : NULL;
+        break;
+    case CLI_WORDS:
+        value = words_value(text);
         break;
     case CLI_NUMBER:
         ok = text_parse_u64(text, 0, INT64_MAX, &number, err);

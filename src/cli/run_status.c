@@ -40,16 +40,20 @@ static void print_facts(const struct cli *cli, const json_t *machine, struct buf
     put(cli, out, "from, to", buf_text(&text));
     put(cli, out, "status", field(machine, "status"));
     put(cli, out, "migration", field(machine, "migration_status"));
+    put(cli, out, "waits for", field(json_object_get(machine, "waiting"), "text"));
     buf_clear(&text);
     buf_printf(&text, "%llu cpus, %s, %s", (unsigned long long)number(machine, "cpus"),
                text_bytes(number(machine, "memory_bytes"), size),
                field(machine, "firmware"));
     put(cli, out, "hardware", buf_text(&text));
+    put(cli, out, "host", field(machine, "host"));
     json_array_foreach(json_object_get(machine, "disks"), i, disk)
     {
         buf_clear(&text);
-        buf_printf(&text, "%s, %s", field(disk, "label"),
-                   text_bytes(number(disk, "bytes"), size));
+        const char *reading = field(disk, "reading");
+        buf_printf(&text, "%s, %s%s%s", field(disk, "label"),
+                   text_bytes(number(disk, "bytes"), size), *reading ? ", by " : "",
+                   reading);
         put(cli, out, "disk", buf_text(&text));
     }
     put(cli, out, "last error", field(json_object_get(machine, "last_error"), "text"));
@@ -57,6 +61,19 @@ static void print_facts(const struct cli *cli, const json_t *machine, struct buf
     json_array_foreach(json_object_get(machine, "allowed_operations"), i, operation)
         buf_printf(&text, "%s%s", i ? ", " : "", json_string_value(operation));
     put(cli, out, "possible now", buf_text(&text));
+    json_array_foreach(json_object_get(machine, "refused_operations"), i, operation)
+    {
+        const char *why = strchr(field(operation, "text"), ';'); /* behind the state */
+        buf_clear(&text);
+        buf_printf(&text, "%s:%s", field(operation, "operation"), why ? why + 1 : "");
+        put(cli, out, "refused", buf_text(&text));
+    }
+    if (number(machine, "migration_job")) {
+        buf_clear(&text);
+        buf_printf(&text, "job %llu",
+                   (unsigned long long)number(machine, "migration_job"));
+        put(cli, out, "last migration", buf_text(&text));
+    }
 }
 
 static void print_times(const struct cli *cli, const json_t *machine, struct buf *out)

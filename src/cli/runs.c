@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The commands that ask once and print: sources, targets, machines, events, throttle. */
+/* The commands that ask once and print: sources, targets, machines, events. */
 #include "cli/runs.h"
 
 #include "base/clock.h"
@@ -8,6 +8,7 @@
 #include "cli/watch.h"
 
 #define FOLLOW_WAIT_MS 20000
+#define EVENTS_SHOWN   1000 /* without --since and --last */
 
 static const char *field(const json_t *object, const char *key)
 {
@@ -197,7 +198,7 @@ bool run_source_check(struct cli *cli, struct err *err)
     return ok;
 }
 
-static uint64_t disk_bytes(const json_t *machine)
+uint64_t run_disk_bytes(const json_t *machine)
 {
     uint64_t total = 0;
     const json_t *disk;
@@ -205,67 +206,6 @@ static uint64_t disk_bytes(const json_t *machine)
     json_array_foreach(json_object_get(machine, "disks"), i, disk) total +=
         number(disk, "bytes");
     return total;
-}
-
-static void add_found(struct table *table, const json_t *machine)
-{
-    char size[TEXT_HUMAN_BYTES];
-    table_cell(table, STYLE_PLAIN, "%s", field(machine, "source"));
-    table_cell(table, STYLE_BOLD, "%s", field(machine, "name"));
-    table_cell(table, STYLE_PLAIN, "%s",
-               json_is_true(json_object_get(machine, "running")) ? "running" : "off");
-    table_cell(table, STYLE_PLAIN, "%llu", (unsigned long long)number(machine, "cpus"));
-    table_cell(table, STYLE_PLAIN, "%s",
-               text_bytes(number(machine, "memory_bytes"), size));
-    table_cell(table, STYLE_PLAIN, "%s", field(machine, "firmware"));
-    table_cell(table, STYLE_PLAIN, "%zu, %s",
-               json_array_size(json_object_get(machine, "disks")),
-               text_bytes(disk_bytes(machine), size));
-    bool is_known = json_is_true(json_object_get(machine, "replicating"));
-    table_cell(table, is_known ? STYLE_GREEN : STYLE_DIM, "%s", is_known ? "yes" : "no");
-}
-
-/* A source that does not answer hides none of the others, but is an error. */
-static bool tell_unreachable(const json_t *answer, struct err *err)
-{
-    const json_t *errors = json_object_get(answer, "errors");
-    const json_t *first = json_array_get(errors, 0);
-    if (!first)
-        return true;
-    enum err_kind kind = err_kind_from_name(field(first, "kind"));
-    (void)err_set(err, kind == FAIL_NONE ? FAIL_BUG : kind, "source '%s': %s",
-                  field(first, "source"), field(first, "text"));
-    if (json_array_size(errors) > 1)
-        return err_wrap(err, "%zu sources do not answer, the first",
-                        json_array_size(errors));
-    return false;
-}
-
-bool run_discover(struct cli *cli, struct err *err)
-{
-    static const struct table_column COLUMNS[] = {
-        {"SOURCE", .min_width = 6, .drop_order = 1},
-        {"MACHINE", .min_width = 8},
-        {"POWER", .drop_order = 2},
-        {"CPUS", .is_right = true, .drop_order = 3},
-        {"MEMORY", .is_right = true, .drop_order = 4},
-        {"FIRMWARE", .drop_order = 5},
-        {"DISKS", .min_width = 0},
-        {"REPLICATED", .min_width = 0}};
-    AUTO(buf_release) struct buf path = {0};
-    bool is_done;
-    buf_append_text(&path, "/v1/discover");
-    if (cli_text(cli, "source"))
-        http_query_add(&path, "source", cli_text(cli, "source"));
-    AUTO(json_free) json_t *answer = ask(cli, buf_text(&path), &is_done, err);
-    if (!answer || is_done)
-        return answer != NULL;
-    AUTO(table_free) struct table *table = table_new(COLUMNS, ARRAY_COUNT(COLUMNS));
-    const json_t *machine;
-    size_t i;
-    json_array_foreach(json_object_get(answer, "machines"), i, machine)
-        add_found(table, machine);
-    return print_table(cli, table, err) && tell_unreachable(answer, err);
 }
 
 /* ---- machines ---- */
@@ -326,7 +266,8 @@ bool run_list(struct cli *cli, struct err *err)
         {"TARGET", .min_width = 6, .drop_order = 4},
         {"STATUS", .min_width = 12},
         {"MIGRATION", .min_width = 12, .drop_order = 2},
-        {"DISKS", .is_right = true, .drop_order = 1}};
+        {"DISKS", .is_right = true, .drop_order = 1},
+        {"WAITS FOR", .min_width = 12, .drop_order = 5}};
     bool is_done;
     AUTO(json_free) json_t *answer = ask(cli, "/v1/machines", &is_done, err);
     if (!answer || is_done)
@@ -342,12 +283,14 @@ bool run_list(struct cli *cli, struct err *err)
         table_cell(table, STYLE_PLAIN, "%s", field(machine, "target"));
         table_cell(table, STYLE_PLAIN, "%s", field(machine, "status"));
         table_cell(table, STYLE_PLAIN, "%s", field(machine, "migration_status"));
-        table_cell(table, STYLE_PLAIN, "%s", text_bytes(disk_bytes(machine), size));
+        table_cell(table, STYLE_PLAIN, "%s", text_bytes(run_disk_bytes(machine), size));
+        table_cell(table, STYLE_DIM, "%s",
+                   field(json_object_get(machine, "waiting"), "text"));
     }
     return print_table(cli, table, err);
 }
 
-/* ---- events, throttle, document ---- */
+/* ---- events, document ---- */
 
 static void print_event(const struct cli *cli, const json_t *event, struct buf *out)
 {
@@ -360,11 +303,14 @@ static void print_event(const struct cli *cli, const json_t *event, struct buf *
     const struct table_look look = look_of(cli);
     const char *level = field(event, "level"), *machine = field(event, "machine");
     AUTO(buf_release) struct buf line = {0};
-    buf_printf(&line, "%s  %s%s%s", watch_clock(number(event, "ts_ms"), clock), machine,
-               *machine ? "  " : "", field(event, "text"));
-    enum style style = strcmp(level, "error") == 0  ? STYLE_RED
-                       : strcmp(level, "warn") == 0 ? STYLE_YELLOW
-                                                    : STYLE_PLAIN;
+    const char *who = field(event, "who");
+    bool is_asked = *who && strcmp(who, "kedged") != 0;
+    buf_printf(&line, "%s  %s%s%s%s%s%s", watch_clock(number(event, "ts_ms"), clock),
+               machine, *machine ? "  " : "", field(event, "text"), is_asked ? " (" : "",
+               is_asked ? who : "", is_asked ? ")" : "");
+    enum style style = strcmp(level, "error") == 0     ? STYLE_RED
+                       : strcmp(level, "warning") == 0 ? STYLE_YELLOW
+                                                       : STYLE_PLAIN;
     text_style(out, &look, style);
     text_fit(out, buf_text(&line), 2000, cli->is_utf8);
     if (style != STYLE_PLAIN)
@@ -389,6 +335,12 @@ static bool print_events(struct cli *cli, uint64_t *since, uint64_t wait_ms,
         (void)snprintf(text, sizeof text, "%llu", (unsigned long long)wait_ms);
         http_query_add(&path, "wait_ms", text);
     }
+    if (*since == 0) {
+        uint64_t last = number(cli->flags, "last");
+        (void)snprintf(text, sizeof text, "%llu",
+                       (unsigned long long)(last ? last : EVENTS_SHOWN));
+        http_query_add(&path, "last", text);
+    }
     AUTO(json_free) json_t *answer = cli_call(cli, "GET", buf_text(&path), NULL, err);
     if (!answer)
         return false;
@@ -412,29 +364,6 @@ bool run_events(struct cli *cli, struct err *err)
         if (!print_events(cli, &since, FOLLOW_WAIT_MS, &count, err))
             return false;
     return true;
-}
-
-bool run_throttle(struct cli *cli, struct err *err)
-{
-    AUTO(json_free) json_t *body = json_object(), *answer = NULL;
-    uint64_t rate_bps;
-    if (cli->arg_count == 0) {
-        answer = cli_call(cli, "GET", "/v1/throttle", NULL, err);
-    } else {
-        if (!text_parse_size(cli->args[0], 0, UINT64_C(1000000000000000), &rate_bps, err))
-            return err_wrap(err, "RATE in bytes a second");
-        json_put_u64(body, "bytes_per_second", rate_bps);
-        answer = cli_call(cli, "PUT", "/v1/throttle", body, err);
-    }
-    if (!answer)
-        return false;
-    if (cli->is_json)
-        return cli_write_json(cli, answer, err);
-    struct buf out = {0};
-    char rate[32];
-    const json_t *value = json_object_get(answer, "bytes_per_second");
-    buf_printf(&out, "throttle: %s\n", *watch_rate(value, rate) ? rate : "off");
-    return cli_write(&out, err);
 }
 
 bool run_openapi(struct cli *cli, struct err *err)

@@ -22,11 +22,21 @@ RUN(run_status);
 RUN(run_jobs);
 RUN(run_job);
 RUN(run_events);
+RUN(run_plan);
 RUN(run_throttle);
+RUN(run_throttle_calendar);
+RUN(run_blackout_show);
+RUN(run_blackout_set);
+RUN(run_blackout_clear);
+RUN(run_orphans_list);
+RUN(run_orphans_clean);
 RUN(run_openapi);
 RUN(run_version);
 RUN(run_help);
 RUN(run_completion);
 #undef RUN
+
+/* Of all disks of a machine in an answer. */
+uint64_t run_disk_bytes(const json_t *machine);
 
 #endif

@@ -125,7 +125,11 @@ static void put_idle(struct table *table, const json_t *machine, uint64_t now_ms
     const json_t *job = json_object_get(machine, "job");
     const char *step = text_at(job, "step");
     uint64_t next = number_at(machine, "next_cycle_at_ms");
-    if (json_is_object(job)) {
+    if (has_at(machine, "waiting")) {
+        table_cell(table, STYLE_YELLOW, "waits");
+        table_cell(table, STYLE_DIM, "%s",
+                   text_at(json_object_get(machine, "waiting"), "text"));
+    } else if (json_is_object(job)) {
         table_cell(table, STYLE_PLAIN, "%s", *step ? step : text_at(job, "operation"));
         table_cell(table, STYLE_DIM, "%s", "");
     } else {
@@ -238,6 +242,14 @@ static void put_header(struct frame *frame, const struct watch_view *view)
     buf_printf(&line, "kedge %s  %s  %s  %zu machine%s", text_at(view->status, "version"),
                watch_clock(view->now_ms, clock), dot, count, count == 1 ? "" : "s");
     buf_printf(&line, "  %s  throttle %s", dot, bound ? rate : "off");
+    if (*text_at(view->throttle, "rule"))
+        buf_printf(&line, " (%s)", text_at(view->throttle, "rule"));
+    if (json_is_true(json_object_get(view->status, "in_blackout")))
+        buf_printf(&line, "  %s  blackout%s%s", dot,
+                   has_at(view->status, "blackout_until_ms") ? " until " : "",
+                   has_at(view->status, "blackout_until_ms")
+                       ? watch_clock(number_at(view->status, "blackout_until_ms"), clock)
+                       : "");
     if (view->status)
         buf_printf(&line, "  %s  up %s", dot,
                    short_time(number_at(view->status, "uptime_ms"), up));
@@ -291,9 +303,9 @@ static void put_events(struct frame *frame, const struct watch_view *view)
         buf_printf(&line, "%s  %s%s%s", watch_clock(number_at(event, "ts_ms"), clock),
                    machine, *machine ? "  " : "", text_at(event, "text"));
         put_line(frame,
-                 strcmp(level, "error") == 0  ? STYLE_RED
-                 : strcmp(level, "warn") == 0 ? STYLE_YELLOW
-                                              : STYLE_PLAIN,
+                 strcmp(level, "error") == 0     ? STYLE_RED
+                 : strcmp(level, "warning") == 0 ? STYLE_YELLOW
+                                                 : STYLE_PLAIN,
                  buf_text(&line));
     }
 }

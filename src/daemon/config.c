@@ -11,6 +11,8 @@
 #include "api/server.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "base/zone.h"
+#include "store/store.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -31,10 +33,15 @@ static const struct config_option OPTIONS[] = {
      .man = "The path of the socket must not be longer than 107 bytes."},
     {"log_store", OPTION_STORE, "dir:$data_dir/log", AT(log_store),
      .help = "where the segments of running cycles go",
-     .man = "Segments are encrypted; they are removed when a cycle has been applied."},
+     .man = "Segments are encrypted; they are removed when a cycle has been applied. A container of a storage account is made when it is not there."},
+    {"log_store_credential", OPTION_FILE, "none", AT(log_store_credential),
+     .help = "file that says how to get at a blob log_store",
+     .man = "JSON, without a secret in it: doc/azure.md."},
     {"state_store", OPTION_STORE, "dir:$data_dir/state", AT(state_store),
      .help = "where the progress of running cycles is kept",
      .man = "Journals and bitmaps, with which an interrupted cycle goes on."},
+    {"state_store_credential", OPTION_FILE, "none", AT(state_store_credential),
+     .help = "file that says how to get at a blob state_store", .man = NULL},
     {"key_file", OPTION_PATH, "$data_dir/master.key", AT(key_file),
      .help = "master key, mode 0600; made by 'kedge init'",
      .man = "It wraps the data key of each machine. Without it nothing that was stored can be read. kedged does not start when others may read it."},
@@ -55,9 +62,26 @@ static const struct config_option OPTIONS[] = {
      .choices = (const char *const[]){"fast", "compact", "none", NULL},
      .help = "fast (lz4), compact (zstd) or none",
      .man = "\"compact\" takes more processor time and sends less: choose it when the link is slower than about 100 MiB/s."},
+    {"tracking_check", OPTION_NUMBER, "1000", 0, 1000000, AT(tracking_check_ppm),
+     .help = "blocks per million of each disk whose \"unchanged\" is checked in each delta; 0: none",
+     .man = "They are read and compared with what the replica holds, at most 64 MiB per disk and cycle. One that differs proves that the source's change tracking lies: the disk is then compared whole in the same cycle, and an alarm is raised."},
     {"throttle", OPTION_SIZE, "0", 0, 1 * TIB, AT(throttle_bps), .is_reloaded = true,
      .help = "bytes a second that may leave this host; 0 is no bound",
      .man = "It can be changed at any time with 'kedge throttle', until the next start or reload."},
+    {"gateway_disks", OPTION_NUMBER, "52", 1, 100000, AT(gateway_disks),
+     .help = "disks that one gateway replicates at once",
+     .man = "A machine with more disks than a limit runs when nobody else is there, alone."},
+    {"host_disks", OPTION_NUMBER, "8", 1, 100000, AT(host_disks),
+     .help = "disks of one ESXi host that are read at once",
+     .man = "The host's NFC buffer of 32 MB holds 8 disks of 4 MB each: raise it only together with the host's own setting."},
+    {"datastore_snapshots", OPTION_NUMBER, "15", 1, 100000, AT(datastore_snapshots),
+     .help = "disk snapshots on one datastore at once",
+     .man = "One for each disk of a running cycle. A single machine with more disks there is the exception; it runs alone."},
+    {"gateway_machines", OPTION_NUMBER, "300", 1, 1000000, AT(gateway_machines),
+     .help = "machines that replicate through one gateway",
+     .man = "One more is refused; add a scale-out gateway instead of raising this."},
+    {"total_machines", OPTION_NUMBER, "500", 1, 1000000, AT(total_machines),
+     .help = "machines that replicate in all", .man = NULL},
     {"delta_min", OPTION_DURATION, "1h", 1000, 366 * UINT64_C(86400000), AT(delta_min_ms),
      .help = "shortest time between two delta cycles",
      .man = "The next delta begins min(max(delta_min, duration of the last / 2), delta_max) after the last one."},
@@ -66,6 +90,16 @@ static const struct config_option OPTIONS[] = {
     {"auto_repair", OPTION_BOOL, "no", AT(auto_repair),
      .help = "resync by itself when change tracking was lost",
      .man = "Otherwise the machine waits in \"Repair pending\" for 'kedge resync'."},
+    {"timezone", OPTION_ZONE, "local", AT(timezone),
+     .help = "zone of blackout windows and the throttle's calendar",
+     .man = "Like \"Europe/Berlin\"; \"local\" is the zone of the host. A time that the clock leaves out counts at the change, one that it shows twice the first time."},
+    {"blackout_file", OPTION_FILE, "none", AT(blackout_file),
+     .help = "file with blackout windows, as GatewayDataWorker.json",
+     .man = "JSON with the key \"BlackoutWindows\", like \"Monday;7:00;7h | Tuesday;8:00;1d7h\"; read again when it changes, without a restart. While it is there 'kedge blackout set' is refused. A malformed file changes nothing and is told as an event."},
+    {"events_max", OPTION_NUMBER, "200000", 1000, 10000000, AT(events_max),
+     .help = "newest events that are kept", .man = NULL},
+    {"events_keep", OPTION_DURATION, "90d", 86400000, 3660 * UINT64_C(86400000), AT(events_keep_ms),
+     .help = "how long events are kept", .man = "Whichever of the two bounds is reached first."},
     {"log_level", OPTION_CHOICE, "info", AT(log_level), .is_reloaded = true,
      .choices = (const char *const[]){"debug", "info", "warn", "error", NULL},
      .help = "least level of the log lines on standard error", .man = NULL},
@@ -82,7 +116,8 @@ const struct config_option *config_options(size_t *ret_count)
 static bool option_is_text(const struct config_option *option)
 {
     return option->type == OPTION_PATH || option->type == OPTION_STORE ||
-           option->type == OPTION_CHOICE || option->type == OPTION_LISTEN;
+           option->type == OPTION_CHOICE || option->type == OPTION_LISTEN ||
+           option->type == OPTION_ZONE || option->type == OPTION_FILE;
 }
 
 void config_release(struct config *config)
@@ -122,6 +157,14 @@ static bool check_path(const char *name, const char *value, struct err *err)
     return true;
 }
 
+static bool check_zone(const char *value, struct err *err)
+{
+    if (strcmp(value, "local") == 0)
+        return true;
+    AUTO(zone_close) struct zone *zone = zone_open(value, err);
+    return zone != NULL;
+}
+
 static bool check_text(const struct config_option *option, const char *value,
                        struct err *err)
 {
@@ -132,11 +175,12 @@ static bool check_text(const struct config_option *option, const char *value,
         return check_choice(option, value, err);
     case OPTION_LISTEN:
         return strcmp(value, "none") == 0 || api_listen_parse(value, &host, &port, err);
+    case OPTION_ZONE:
+        return check_zone(value, err);
+    case OPTION_FILE:
+        return strcmp(value, "none") == 0 || check_path(option->name, value, err);
     case OPTION_STORE:
-        if (!text_starts_with(value, "dir:"))
-            return err_set(err, FAIL_INPUT, "%s is '%.100s'; write dir:/absolute/path",
-                           option->name, value);
-        return check_path(option->name, value + 4, err);
+        return store_check_address(value, err);
     default:
         return check_path(option->name, value, err);
     }
@@ -157,9 +201,12 @@ static bool set_value(const struct config_option *option, struct config *config,
         uint64_t ms;
         if (!text_parse_duration_ms(value, &ms, err))
             return false;
-        if (ms < option->min || ms > option->max)
-            return err_set(err, FAIL_INPUT, "'%s' is out of range; allowed is 1s to 366d",
-                           value);
+        if (ms < option->min || ms > option->max) {
+            AUTO(buf_release) struct buf values = {0};
+            config_option_values(option, &values);
+            return err_set(err, FAIL_INPUT, "'%s' is out of range; allowed is %s", value,
+                           buf_text(&values));
+        }
         *number = ms;
         return true;
     }
@@ -275,9 +322,23 @@ static void fill_in(struct reader *reader)
     }
 }
 
+static bool check_credential(const struct reader *reader, const char *option,
+                             const char *store, const char *credential, struct err *err)
+{
+    if (text_starts_with(store, "dir:") || strcmp(credential, "none") != 0)
+        return true;
+    return err_set(err, FAIL_INPUT, "%s: '%.200s' needs a credential; set %s_credential",
+                   reader->name, store, option);
+}
+
 static bool check_together(const struct reader *reader, struct err *err)
 {
     const struct config *c = reader->config;
+    if (!check_credential(reader, "log_store", c->log_store, c->log_store_credential,
+                          err) ||
+        !check_credential(reader, "state_store", c->state_store,
+                          c->state_store_credential, err))
+        return false;
     if (c->delta_max_ms < c->delta_min_ms)
         return err_set(
             err, FAIL_INPUT,

@@ -19,7 +19,9 @@ struct config {
     char *data_dir;
     char *run_dir;
     char *log_store;
+    char *log_store_credential; /* "none" or a path */
     char *state_store;
+    char *state_store_credential;
     char *key_file;
     char *token_file;
     char *listen; /* "none" or host:port */
@@ -27,10 +29,17 @@ struct config {
     uint64_t cycle_workers;
     uint64_t segment_bytes;
     char *compression;
+    uint64_t tracking_check_ppm;
     uint64_t throttle_bps;
+    uint64_t gateway_disks, host_disks, datastore_snapshots;
+    uint64_t gateway_machines, total_machines;
     uint64_t delta_min_ms;
     uint64_t delta_max_ms;
     bool auto_repair;
+    char *timezone;      /* "local": the system's */
+    char *blackout_file; /* "none" or a path */
+    uint64_t events_max;
+    uint64_t events_keep_ms;
     char *log_level;
 };
 

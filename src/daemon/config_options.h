@@ -7,9 +7,11 @@
 
 enum option_type {
     OPTION_PATH,     /* absolute */
-    OPTION_STORE,    /* "dir:" and an absolute path */
+    OPTION_STORE,    /* as store_check_address takes it */
     OPTION_CHOICE,   /* one of choices */
     OPTION_LISTEN,   /* "none" or a loopback host:port */
+    OPTION_ZONE,     /* "local" or a time zone */
+    OPTION_FILE,     /* "none" or an absolute path */
     OPTION_NUMBER,   /* min..max */
     OPTION_SIZE,     /* bytes, with K M G T; min..max */
     OPTION_DURATION, /* ms; min..max */

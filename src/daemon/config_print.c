@@ -37,7 +37,8 @@ void config_option_values(const struct config_option *option, struct buf *out)
         buf_append_text(out, "an absolute path");
         break;
     case OPTION_STORE:
-        buf_append_text(out, "dir:/absolute/path");
+        buf_append_text(out, "dir:/absolute/path or blob:https://ACCOUNT.blob.core."
+                             "windows.net/CONTAINER[/PREFIX]");
         break;
     case OPTION_CHOICE:
         for (size_t i = 0; option->choices[i]; i++)
@@ -45,6 +46,12 @@ void config_option_values(const struct config_option *option, struct buf *out)
         break;
     case OPTION_LISTEN:
         buf_append_text(out, "none, 127.0.0.1:PORT or [::1]:PORT");
+        break;
+    case OPTION_ZONE:
+        buf_append_text(out, "local, or a zone like Europe/Berlin");
+        break;
+    case OPTION_FILE:
+        buf_append_text(out, "none or an absolute path");
         break;
     case OPTION_NUMBER:
         buf_printf(out, "%" PRIu64 " to %" PRIu64, option->min, option->max);

@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/init.h"
 #include "daemon/lock.h"
+#include "vault/state_table.h"
 #include "vault/vault.h"
 
 #include <errno.h>
@@ -62,21 +63,38 @@ static bool check_private(const char *path, const char *what, struct err *err)
     return true;
 }
 
+static const char *path_or_none(const char *value)
+{
+    return strcmp(value, "none") == 0 ? "" : value;
+}
+
 static struct vault *open_vault(const struct config *config, struct err *err)
 {
     const struct vault_options options = {
         .data_dir = config->data_dir,
         .log_store = config->log_store,
+        .log_store_credential = path_or_none(config->log_store_credential),
         .state_store = config->state_store,
+        .state_store_credential = path_or_none(config->state_store_credential),
         .key_file = config->key_file,
         .job_threads = (uint32_t)config->job_threads,
         .cycle_workers = (uint32_t)config->cycle_workers,
         .segment_bytes = (uint32_t)config->segment_bytes,
         .compression = config->compression,
+        .tracking_check_ppm = (uint32_t)config->tracking_check_ppm,
         .throttle_bps = config->throttle_bps,
+        .gateway_disks = (uint32_t)config->gateway_disks,
+        .host_disks = (uint32_t)config->host_disks,
+        .datastore_snapshots = (uint32_t)config->datastore_snapshots,
+        .gateway_machines = (uint32_t)config->gateway_machines,
+        .total_machines = (uint32_t)config->total_machines,
         .delta_min_ms = config->delta_min_ms,
         .delta_max_ms = config->delta_max_ms,
         .auto_repair = config->auto_repair,
+        .timezone = strcmp(config->timezone, "local") == 0 ? "" : config->timezone,
+        .blackout_file = path_or_none(config->blackout_file),
+        .events_kept = config->events_max,
+        .events_keep_ms = config->events_keep_ms,
     };
     return vault_open(&options, err);
 }
@@ -201,7 +219,8 @@ static const char USAGE[] =
     "      --print-config   print the configuration in force, with help, and end\n"
     "      --init[=DIR]     make configuration, key, token and folders in DIR\n"
     "                       (without DIR in the system's places)\n"
-    "      --print-man[=P]  print a generated page: kedged.conf, kedged or api.md\n"
+    "      --print-man[=P]  print a generated page: kedged.conf, kedged, api.md or\n"
+    "                       states.md\n"
     "  -V, --version        print the version\n"
     "  -h, --help           print this\n"
     "\n"
@@ -269,10 +288,13 @@ static int print_man(const char *page)
         print_daemon_man(&out);
     else if (strcmp(page, "api.md") == 0)
         api_print_docs(&out);
+    else if (strcmp(page, "states.md") == 0)
+        state_doc_print(&out);
     else {
-        (void)err_set(
-            &err, FAIL_INPUT,
-            "there is no page '%.40s'; there are kedged.conf, kedged and api.md", page);
+        (void)err_set(&err, FAIL_INPUT,
+                      "there is no page '%.40s'; there are kedged.conf, kedged, api.md "
+                      "and states.md",
+                      page);
         return fail(&err);
     }
     return say(&out);

@@ -18,6 +18,7 @@
  *      again by the next one.
  * Must never do: decide what the states of a machine are (machine_state.c).
  */
+#include "vault/cycle_facts.h"
 #include "vault/cycle_report.h"
 
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct cycle_run {
     bool is_lost;                /* change tracking broke */
     bool is_committed;
     struct cycle_report report;
+    struct cycle_facts facts;
     struct verify_result verified;
 };
 
@@ -63,6 +65,7 @@ static bool push_segment(void *ctx, const struct manifest_segment *segment,
                          struct err *err)
 {
     struct cycle_run *run = ctx;
+    cycle_facts_look(&run->facts, run->work, cycle_snapshot(run->cycle), false);
     return !run->stream || apply_stream_push(run->stream, segment, err);
 }
 
@@ -83,6 +86,7 @@ static bool recover(struct cycle_run *run, struct err *err)
     }
     if (!apply_state_get(&run->io.apply, &state, err))
         return false;
+    cycle_report_recovered(work, &state);
     machine_change(work->vault, work->machine,
                    &(struct machine_change){.trigger = TRIGGER_COUNT, .replica = &state});
     return true;
@@ -146,6 +150,7 @@ static bool begin(struct cycle_run *run, struct err *err)
     set_phase(run, PHASE_SNAPSHOT);
     if (!open_cycle(run, err))
         return false;
+    cycle_facts_begin(&run->facts, run->work, run->cycle, run->io.def);
     if (!tracking_lost(run, &run->is_lost, err))
         return false;
     if (run->is_lost && !run->request->resync && !machine->auto_repair) {
@@ -194,7 +199,8 @@ static bool stream(struct cycle_run *run, struct err *err)
 {
     if (!apply_stream_open(&run->io.apply, cycle_plan(run->cycle), &run->stream, err))
         return false;
-    if (!cycle_send(run->cycle, err)) {
+    if (!cycle_carry(run->cycle, apply_stream_carried(run->stream), err) ||
+        !cycle_send(run->cycle, err)) {
         apply_stream_cancel(TAKE(run->stream));
         return false;
     }
@@ -283,6 +289,7 @@ static bool end(struct cycle_run *run, bool ok, struct err *err)
     struct err late = ERR_INIT;
     set_phase(run, PHASE_FINISH);
     enum snapshot_outcome outcome = outcome_of(run, ok ? &late : err);
+    cycle_facts_look(&run->facts, run->work, cycle_snapshot(run->cycle), true);
     if (!cycle_end(TAKE(run->cycle), outcome, &late))
         vault_event(run->work->vault, run->work->machine, run->work->job, "warning",
                     "cycle_end_failed", "%s; the next cycle cleans up", late.text);
@@ -307,6 +314,7 @@ static void watch_begin(struct cycle_run *run)
     run->io.apply.progress = &watch->applied;
     run->io.cycle.on_segment = push_segment;
     run->io.cycle.on_segment_ctx = run;
+    run->io.cycle.compare_all = run->request->resync;
     /* What the hash map says is not believed after a comparison that failed. */
     if (run->request->resync && run->work->machine->is_map_distrusted)
         run->io.cycle.options.skip_same = false;

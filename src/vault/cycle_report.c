@@ -8,6 +8,8 @@
  */
 #include "vault/cycle_report.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -43,6 +45,24 @@ static void put_row(struct cycle_report *report, struct work *work, const char *
     }
 }
 
+void cycle_report_recovered(struct work *work, const struct replica_state *replica)
+{
+    AUTO(catalog_cycle_list_release) struct catalog_cycle_list list = {0};
+    struct catalog *catalog = work->vault->catalog;
+    struct err err = ERR_INIT;
+    bool ok = catalog_cycle_list(catalog, &work->machine->id, 5, &list, &err);
+    for (size_t i = 0; ok && i < list.count; i++) {
+        struct catalog_cycle *row = &list.items[i];
+        if (row->cycle != replica->recovery_point || strcmp(row->state, "applied") == 0)
+            continue;
+        text_copy(row->state, sizeof row->state, "applied");
+        ok = catalog_cycle_put(catalog, row, &err);
+    }
+    if (!ok)
+        log_error("cycle_row_lost", "machine=%s text=\"%s\"", work->machine->name,
+                  err.text);
+}
+
 void cycle_report_begin(struct cycle_report *report, struct work *work,
                         const struct plan *plan, bool is_resumed)
 {
@@ -53,9 +73,11 @@ void cycle_report_begin(struct cycle_report *report, struct work *work,
                                     .kind = plan->kind,
                                     .was_initial = plan->base_cycle == 0,
                                     .started_ms = clock_wall_ms(),
+                                    .started_mono_ms = clock_mono_ms(),
                                     .snapshot_ms = plan->wall_ms};
     {
         LOCK_GUARD(&work->vault->lock);
+        work->machine->has_open_cycle = true;
         watch->is_running = true;
         watch->is_resumed = is_resumed;
         watch->number = plan->cycle;
@@ -90,7 +112,7 @@ static void applied(struct cycle_report *report, struct work *work,
                     const struct replica_state *replica)
 {
     uint64_t now_ms = clock_wall_ms();
-    uint64_t took_ms = now_ms > report->started_ms ? now_ms - report->started_ms : 1;
+    uint64_t took_ms = MAX_OF(clock_mono_ms() - report->started_mono_ms, (uint64_t)1);
     struct machine_change change = {
         .trigger = ON_APPLIED,
         .clear_failure = true,
@@ -145,6 +167,10 @@ void cycle_report_end(struct cycle_report *report, struct work *work,
     if (!report->is_open)
         return;
     put_row(report, work, state, failure);
+    {
+        LOCK_GUARD(&work->vault->lock);
+        work->machine->has_open_cycle = outcome == SNAPSHOT_DETACHED;
+    }
     if (is_applied)
         applied(report, work, replica);
 }

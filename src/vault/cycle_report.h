@@ -15,9 +15,13 @@ struct cycle_report {
     enum cycle_kind kind;
     bool was_initial; /* no recovery point before it */
     uint64_t started_ms;
+    uint64_t started_mono_ms; /* the schedule's: no clock that is set changes it */
     uint64_t snapshot_ms;
 };
 
+/* What a process that died behind the commit could not write down: the cycle of the
+ * recovery point was applied. */
+void cycle_report_recovered(struct work *work, const struct replica_state *replica);
 /* The plan is known: the cycle is visible from here on. */
 void cycle_report_begin(struct cycle_report *report, struct work *work,
                         const struct plan *plan, bool is_resumed);

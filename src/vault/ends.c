@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sources and targets by name. A source is opened for each piece of work and is that
- * piece's alone until given back: what restarted meanwhile is found again, and a source
- * that talks to one client at a time (QMP) is never kept from others while idle. A target
- * is opened at first use and stays open.
+ * Sources and targets by name. A source is opened for each piece of work, so what
+ * restarted meanwhile is found again. A source of a kind that talks to one client at a
+ * time (QMP) is that piece's alone until given back, and never kept from others while
+ * idle; of the other kinds (a vCenter with its thousand machines) any number are open. A
+ * target is opened at first use and stays open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ struct end {
     char kind[CATALOG_KIND_BYTES];
     json_t *options;
     /* Guarded by the vault's lock. */
-    bool is_busy; /* source: taken; target: being opened */
+    bool is_busy;     /* target: being opened; either: being removed */
+    size_t use_count; /* source: pieces of work that have it */
     struct target *target;
 };
 
@@ -117,6 +119,12 @@ void ends_close(struct vault *vault)
 
 /* ---- use ---- */
 
+/* Whether somebody more may have it now. */
+static bool has_room_locked(const struct end *end)
+{
+    return !end->is_busy && (end->use_count == 0 || end_source_is_shared(end->kind));
+}
+
 struct source *ends_source_take(struct vault *vault, const char *name,
                                 uint64_t deadline_ms, const struct cancel *cancel,
                                 struct err *err)
@@ -131,8 +139,8 @@ struct source *ends_source_take(struct vault *vault, const char *name,
                 (void)no_such(END_SOURCE, name, err);
                 return NULL;
             }
-            if (!end->is_busy) {
-                end->is_busy = true;
+            if (has_room_locked(end)) {
+                end->use_count++;
                 break;
             }
         }
@@ -157,7 +165,7 @@ void ends_source_give(struct vault *vault, const char *name, struct source *sour
     LOCK_GUARD(&vault->lock);
     struct end *end = find_locked(vault, END_SOURCE, name);
     if (end)
-        end->is_busy = false;
+        end->use_count--;
     (void)pthread_cond_broadcast(&vault->changed);
 }
 
@@ -248,7 +256,7 @@ static bool remove_end(struct vault *vault, enum end_role role, const char *name
         end = find_locked(vault, role, name);
         if (!end)
             return no_such(role, name, err);
-        if (end->is_busy)
+        if (end->is_busy || end->use_count)
             return err_set(err, FAIL_TRANSIENT, "%s '%s' is in use; ask again",
                            role_name(role), name);
         end->is_busy = true;

@@ -137,6 +137,97 @@ static bool open_image(const char *name, const json_t *options, struct source **
     return source_image_open(&o, ret, err);
 }
 
+/* Texts of an array; *ret_count at most max. */
+static bool get_texts(const json_t *options, const char *key, size_t max,
+                      const char **ret, size_t *ret_count, struct err *err)
+{
+    json_t *list;
+    *ret_count = 0;
+    if (!json_object_get(options, key))
+        return true;
+    if (!json_get_array(options, key, &list, err))
+        return false;
+    if (json_array_size(list) < 1 || json_array_size(list) > max)
+        return err_set(err, FAIL_INPUT, "'%s' has %zu entries; give 1 to %zu", key,
+                       json_array_size(list), max);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        ret[i] = json_string_value(json_array_get(list, i));
+        if (!ret[i])
+            return err_set(err, FAIL_INPUT, "'%s' must hold texts only", key);
+    }
+    *ret_count = json_array_size(list);
+    return true;
+}
+
+static bool get_vsphere_reading(const json_t *options, struct source_vsphere_options *o,
+                                struct err *err)
+{
+    uint64_t in_flight;
+    if (!json_opt_bool(options, "nfc_plain", false, &o->nfc_plain, err) ||
+        !json_opt_text(options, "nfc_compression", NULL, &o->nfc_compression, err) ||
+        !json_opt_u64(options, "in_flight", 0, &in_flight, err) ||
+        !json_opt_u64(options, "host_buffer", 0, &o->host_budget_bytes, err) ||
+        !json_opt_text(options, "vddk_library", NULL, &o->vddk_library, err))
+        return false;
+    if (in_flight > 64)
+        return err_set(err, FAIL_INPUT, "'in_flight' is %llu; at most 64",
+                       (unsigned long long)in_flight);
+    o->in_flight = (uint32_t)in_flight;
+    return true;
+}
+
+static bool open_vsphere(const json_t *options, struct source **ret, struct err *err)
+{
+    static const char *const keys[] = {"url",
+                                       "user",
+                                       "password_file",
+                                       "ca_file",
+                                       "fingerprint",
+                                       "proxy",
+                                       "datacenter",
+                                       "match",
+                                       "transports",
+                                       "nfc_plain",
+                                       "in_flight",
+                                       "host_buffer",
+                                       "quiesce",
+                                       "vddk_library",
+                                       "power_off",
+                                       "nfc_compression",
+                                       "datastore_floor",
+                                       "snapshot_deadline_ms",
+                                       "end_deadline_ms",
+                                       "fault",
+                                       NULL};
+    const char *transports[4];
+    struct source_vsphere_options o = {.transports = transports};
+    if (!json_only_keys(options, keys, err) ||
+        !json_get_text(options, "url", &o.url, err) ||
+        !json_get_text(options, "user", &o.user, err) ||
+        !json_get_text(options, "password_file", &o.password_file, err) ||
+        !json_opt_text(options, "ca_file", NULL, &o.ca_file, err) ||
+        !json_opt_text(options, "fingerprint", NULL, &o.fingerprint, err) ||
+        !json_opt_text(options, "proxy", NULL, &o.proxy_url, err) ||
+        !json_opt_text(options, "datacenter", NULL, &o.datacenter, err) ||
+        !json_opt_text(options, "match", NULL, &o.name_pattern, err) ||
+        !get_texts(options, "transports", ARRAY_COUNT(transports), transports,
+                   &o.transport_count, err) ||
+        !get_vsphere_reading(options, &o, err) ||
+        !json_opt_bool(options, "quiesce", false, &o.quiesce, err) ||
+        !json_opt_bool(options, "power_off", false, &o.may_power_off, err) ||
+        !json_opt_u64(options, "datastore_floor", 0, &o.floor_bytes, err) ||
+        !json_opt_u64(options, "snapshot_deadline_ms", 0, &o.create_ms, err) ||
+        !json_opt_u64(options, "end_deadline_ms", 0, &o.rest_ms, err))
+        return false;
+    o.has_floor = json_object_get(options, "datastore_floor") != NULL;
+    return source_vsphere_open(&o, ret, err);
+}
+
+bool end_source_is_shared(const char *kind)
+{
+    return strcmp(kind, "vsphere") == 0;
+}
+
 struct source *end_open_source(const char *name, const char *kind, const json_t *options,
                                struct err *err)
 {
@@ -146,8 +237,11 @@ struct source *end_open_source(const char *name, const char *kind, const json_t 
         ok = open_qemu(name, options, &source, err);
     else if (strcmp(kind, "image") == 0)
         ok = open_image(name, options, &source, err);
+    else if (strcmp(kind, "vsphere") == 0)
+        ok = open_vsphere(options, &source, err);
     else
-        ok = err_set(err, FAIL_INPUT, "kind '%s'; known are 'qemu' and 'image'", kind);
+        ok = err_set(err, FAIL_INPUT,
+                     "kind '%s'; known are 'vsphere', 'qemu' and 'image'", kind);
     if (ok && !wrap_source(options, &source, err)) {
         source_close(source);
         ok = false;

@@ -7,6 +7,9 @@
 #include "source/source.h"
 #include "target/target.h"
 
+/* Whether several sources of this kind for one end may be open at a time. */
+bool end_source_is_shared(const char *kind);
+
 /* name: for errors, and the machine's of an image source that has none in its options.
  * Texts in options must live as long as what is opened. */
 MUST_CHECK struct source *end_open_source(const char *name, const char *kind,

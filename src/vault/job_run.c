@@ -126,6 +126,8 @@ static void finish(struct work *work, bool ok, struct err *failure)
             text_copy(failure->text, sizeof failure->text, end_text(end));
         row.state = is_canceled ? CATALOG_JOB_CANCELED : CATALOG_JOB_FAILED;
         row.failure = failure;
+        if (work->job->operation == OP_MIGRATE)
+            migrate_undo(work);
         tell_failed(work, failure, is_canceled);
     }
     /* First: whoever reads "succeeded" may ask for the next thing at once. */

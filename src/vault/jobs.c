@@ -19,7 +19,9 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "vault/dispatch.h"
 #include "vault/ops.h"
+#include "vault/policy.h"
 #include "vault/records.h"
 
 /* clang-format off */
@@ -56,9 +58,13 @@ static const struct op_plan plans[OP_COUNT] = {
     [OP_RESYNC]       = {true, true, TRIGGER_COUNT,
                          {{"forget change records", step_forget_changes},
                           {"resync", step_resync_cycle}}},
+    [OP_REPAIR]       = {true, true, TRIGGER_COUNT,
+                         {{"forget change records", step_forget_changes},
+                          {"resync", step_resync_cycle}}},
 };
 #define CYCLE_OPS  (1u << OP_REPLICATE | 1u << OP_SYNC | 1u << OP_RESUME | \
-                    1u << OP_VERIFY | 1u << OP_RESYNC)
+                    1u << OP_VERIFY | 1u << OP_RESYNC | 1u << OP_REPAIR)
+#define MIGRATION_OPS (1u << OP_TEST_MIGRATE | 1u << OP_MIGRATE)
 #define CANCELABLE (1u << OP_SYNC | 1u << OP_VERIFY | 1u << OP_TEST_MIGRATE | \
                     1u << OP_MIGRATE)
 /* clang-format on */
@@ -76,6 +82,7 @@ struct job *job_new(struct machine *machine, enum vault_operation operation,
     job->operation = operation;
     job->options = options ? json_deep_copy(options) : json_object();
     job->created_ms = clock_wall_ms();
+    text_copy(job->who, sizeof job->who, audit_who());
     while (job->steps_total < ARRAY_COUNT(plans[operation].steps) &&
            plans[operation].steps[job->steps_total].run)
         job->steps_total++;
@@ -109,6 +116,7 @@ static void unlink_locked(struct vault *vault, struct job *job)
         at = &(*at)->next;
     if (*at)
         *at = job->next;
+    dispatch_touch_locked(vault, job->machine);
 }
 
 /* ---- asking ---- */
@@ -120,7 +128,9 @@ struct ask {
     const char *key;
     uint64_t id;
     bool is_new;
+    struct machine_facts before;
     struct machine_facts facts; /* after the move */
+    enum machine_action action; /* of the move */
     uint64_t version;
 };
 
@@ -156,6 +166,7 @@ static bool ask_change(void *ctx, struct err *err)
                               .created_ms = ask->job->created_ms};
     text_copy(job.machine_name, sizeof job.machine_name, ask->machine->name);
     text_copy(job.operation, sizeof job.operation, operation_name(ask->job->operation));
+    text_copy(job.who, sizeof job.who, ask->job->who);
     if (ask->key && strlen(ask->key) >= sizeof job.idempotency_key)
         return err_set(err, FAIL_INPUT, "idempotency key of %zu bytes; %zu are allowed",
                        strlen(ask->key), sizeof job.idempotency_key - 1);
@@ -169,6 +180,8 @@ static bool ask_change(void *ctx, struct err *err)
         ask->facts = machine_facts_locked(ask->machine);
         if (!machine_allows(&ask->facts, ask->job->operation, err) || !may_meet(ask, err))
             return false;
+        ask->before = ask->facts;
+        ask->action = machine_action(&ask->facts, ask->job->operation);
         machine_move(&ask->facts, ask->job->operation);
         record_row_locked(ask->machine, &ask->facts, &row);
     }
@@ -178,38 +191,36 @@ static bool ask_change(void *ctx, struct err *err)
     return true;
 }
 
-/* What is under way makes room; caller holds lock. */
-static void interrupt_locked(struct ask *ask, enum machine_state before)
+/* What is under way makes room, as the table of states says; caller holds lock. */
+static void interrupt_locked(struct ask *ask)
 {
     struct work *work = ask->machine->work;
-    enum vault_operation asked = ask->job->operation;
     if (!work)
         return;
     if (!work->job)
         work->is_hurried = true;
-    bool is_cycle = !work->job || (CYCLE_OPS >> work->job->operation & 1u);
-    if (!is_cycle || (asked != OP_PAUSE && asked != OP_STOP))
+    if (work->job && !(CYCLE_OPS >> work->job->operation & 1u))
         return;
-    /* Stop lets a delta finish. */
-    if (asked == OP_STOP && before == STATE_DELTA)
+    if (ask->action == ACT_FINISH)
         work->is_hurried = true;
-    else
-        work_end_locked(ask->machine, asked == OP_PAUSE ? WORK_PAUSE : WORK_STOP);
+    else if (ask->action == ACT_DETACH || ask->action == ACT_END)
+        work_end_locked(ask->machine, ask->action == ACT_DETACH ? WORK_PAUSE : WORK_STOP);
 }
 
 static void publish(struct ask *ask)
 {
     struct vault *vault = ask->vault;
     LOCK_GUARD(&vault->lock);
-    enum machine_state before = ask->machine->facts.state;
     ask->machine->facts = ask->facts;
     ask->machine->version = ask->version;
-    ask->job->id = ask->id;
+    if (MIGRATION_OPS >> ask->job->operation & 1u)
+        ask->machine->migration_job = ask->id;
     struct job **at = &vault->jobs;
     while (*at)
         at = &(*at)->next;
     *at = ask->job;
-    interrupt_locked(ask, before);
+    interrupt_locked(ask);
+    dispatch_touch_locked(vault, ask->machine);
     (void)pthread_cond_broadcast(&vault->changed);
 }
 
@@ -229,6 +240,9 @@ bool job_add(struct vault *vault, struct machine *machine, enum vault_operation 
         return ok;
     }
     *ret_job = ask.id;
+    ask.job->id = ask.id;
+    audit_asked(vault, machine, ask.job,
+                (const struct machine_facts[]){ask.before, ask.facts});
     publish(&ask);
     if (operation == OP_PAUSE || operation == OP_STOP)
         jobs_drop_queued(vault, machine, ask.id,
@@ -237,28 +251,85 @@ bool job_add(struct vault *vault, struct machine *machine, enum vault_operation 
     return true;
 }
 
-bool vault_operate(struct vault *vault, const char *machine_name,
-                   enum vault_operation operation, const json_t *options,
-                   const char *idempotency_key, uint64_t *ret_job, struct err *err)
+/* A migration that is asked for inside a blackout window fails then and there, as a job
+ * that stays readable; caller holds change_lock. */
+static bool fail_in_blackout(struct vault *vault, struct machine *machine,
+                             const json_t *options, struct err *why)
+{
+    AUTO(buf_release) struct buf text = {0};
+    struct err err = ERR_INIT;
+    bool is_new;
+    uint64_t id = 0;
+    json_print(options, &text);
+    struct catalog_job row = {.machine = machine->id,
+                              .state = CATALOG_JOB_FAILED,
+                              .options_json = (char *)(uintptr_t)buf_text(&text),
+                              .error_kind = why->kind,
+                              .error_text = why->text,
+                              .created_ms = clock_wall_ms(),
+                              .ended_ms = clock_wall_ms()};
+    text_copy(row.machine_name, sizeof row.machine_name, machine->name);
+    text_copy(row.operation, sizeof row.operation, operation_name(OP_MIGRATE));
+    text_copy(row.who, sizeof row.who, audit_who());
+    text_copy(row.step, sizeof row.step, "blackout window");
+    if (!catalog_job_create(vault->catalog, &row, &id, &is_new, &err))
+        log_error("job_row_lost", "text=\"%s\"", err.text);
+    {
+        LOCK_GUARD(&vault->lock);
+        machine->migration_job = id;
+        machine_move_locked(machine, OP_MIGRATE);
+        machine_move_locked(machine, ON_MIGRATE_FAILED);
+        dispatch_touch_locked(vault, machine);
+    }
+    record_machine_or_later(vault, machine);
+    return false;
+}
+
+static bool operate(struct vault *vault, const char *machine_name,
+                    enum vault_operation operation, const json_t *options,
+                    const char *idempotency_key, uint64_t *ret_job, struct err *err)
 {
     struct machine *machine = NULL;
-    if (operation >= OP_COUNT)
-        return err_set(err, FAIL_INPUT, "unknown operation");
-    if (!options_check(operation, options, err))
-        return false;
+    bool is_migration = false, is_override;
     LOCK_GUARD(&vault->change_lock);
     {
         LOCK_GUARD(&vault->lock);
         if (vault->is_closing)
             return err_set(err, FAIL_TRANSIENT, "the daemon is going down; ask again");
         machine = machine_find_locked(vault, machine_name);
+        if (machine && operation == OP_MIGRATE) {
+            struct machine_facts facts = machine_facts_locked(machine);
+            struct err refused = ERR_INIT;
+            is_migration = machine_allows(&facts, operation, &refused) &&
+                           facts.migration != MIGRATION_RUNNING &&
+                           facts.migration != MIGRATION_TEST_RUNNING;
+        }
     }
     /* A machine leaves the list under change_lock: it stays while we hold that. */
     if (!machine)
         return err_set(err, FAIL_GONE,
                        "no machine '%s' is replicating; 'list' shows those that are",
                        machine_name);
+    if (!json_opt_bool(options, "override_blackout", false, &is_override, err))
+        return false;
+    if (is_migration && !is_override && !policy_may_migrate(vault, clock_wall_ms(), err))
+        return fail_in_blackout(vault, machine, options, err);
     return job_add(vault, machine, operation, options, idempotency_key, ret_job, err);
+}
+
+bool vault_operate(struct vault *vault, const char *machine_name,
+                   enum vault_operation operation, const json_t *options,
+                   const char *idempotency_key, uint64_t *ret_job, struct err *err)
+{
+    AUTO(json_free) json_t *none = json_object();
+    options = options ? options : none;
+    if (operation >= OP_COUNT)
+        return err_set(err, FAIL_INPUT, "unknown operation");
+    if (options_check(operation, options, err) &&
+        operate(vault, machine_name, operation, options, idempotency_key, ret_job, err))
+        return true;
+    audit_refused(vault, machine_name, operation_name(operation), err);
+    return false;
 }
 
 /* ---- ending without running ---- */
@@ -295,7 +366,8 @@ void jobs_drop_queued(struct vault *vault, struct machine *machine, uint64_t bef
     }
 }
 
-bool vault_job_cancel(struct vault *vault, uint64_t id, struct err *err)
+static bool cancel(struct vault *vault, uint64_t id, enum vault_operation *ret_operation,
+                   struct err *err)
 {
     struct job *job = NULL;
     struct machine_change change = {.trigger = TRIGGER_COUNT};
@@ -313,6 +385,7 @@ bool vault_job_cancel(struct vault *vault, uint64_t id, struct err *err)
                            (unsigned long long)id, operation_name(job->operation),
                            CYCLE_OPS >> job->operation & 1u ? "pause or stop the machine"
                                                             : "wait until it is done");
+        *ret_operation = job->operation;
         if (job->is_running) {
             work_cancel_locked(job);
             return true;
@@ -325,5 +398,15 @@ bool vault_job_cancel(struct vault *vault, uint64_t id, struct err *err)
     }
     drop(vault, job, "canceled before it began");
     machine_change(vault, machine, &change);
+    return true;
+}
+
+bool vault_job_cancel(struct vault *vault, uint64_t id, struct err *err)
+{
+    enum vault_operation operation = OP_COUNT;
+    if (!cancel(vault, id, &operation, err))
+        return false;
+    vault_event(vault, NULL, NULL, "info", "cancel_asked", "job %llu (%s)",
+                (unsigned long long)id, operation_name(operation));
     return true;
 }

@@ -13,6 +13,11 @@
 static void fill_contexts(struct work *work, struct machine_io *io)
 {
     struct vault *vault = io->vault;
+    uint64_t known_point;
+    {
+        LOCK_GUARD(&vault->lock);
+        known_point = io->machine->recovery_cycle;
+    }
     io->cycle = (struct cycle_context){
         .machine = io->def,
         .data_key = io->key,
@@ -35,6 +40,7 @@ static void fill_contexts(struct work *work, struct machine_io *io)
         .cancel = &work->cancel,
         .progress = &work->machine->watch.applied,
         .workers = vault->cycle_options.workers,
+        .known_point = known_point,
     };
 }
 

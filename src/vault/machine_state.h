@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The states of a replicating machine and how it gets from one to the next: one table in
- * machine_state.c that decides what is allowed, what follows and what a refusal says.
- * Pure; any thread.
+ * The states of a replicating machine and how it gets from one to the next: the tables of
+ * state_table.c decide what is allowed, what follows, what is shown and what a refusal
+ * says. Pure; any thread.
  *
  * A machine has two states side by side: of its replication (enum machine_state) and of
  * its test migration or migration (enum migration_state).
@@ -63,6 +63,15 @@ enum machine_trigger {
     TRIGGER_COUNT
 };
 
+/* What happens to the cycle that runs on the machine when an operation is asked for. */
+enum machine_action {
+    ACT_NONE,   /* nothing: of what has happened already */
+    ACT_JOB,    /* it goes on; the job waits for its turn */
+    ACT_DETACH, /* it lets go in a way in which it can go on later */
+    ACT_END,    /* it is ended at once */
+    ACT_FINISH, /* it goes on to its end, is not tried again, then the job begins */
+};
+
 /* All that guards and texts look at. */
 struct machine_facts {
     const char *name;
@@ -71,6 +80,7 @@ struct machine_facts {
     bool has_recovery_point;
     size_t test_count;
     bool has_migrated; /* at some time, also when cleaning up failed since */
+    bool is_waiting;   /* its next cycle waits for room, its turn or a window */
     uint32_t percent;  /* of the running cycle */
     uint64_t migrated_ms;
 };
@@ -79,6 +89,10 @@ const char *machine_state_name(enum machine_state state); /* "delta-sync" */
 MUST_CHECK bool machine_state_from_name(const char *name, enum machine_state *ret);
 const char *migration_state_name(enum migration_state state);
 MUST_CHECK bool migration_state_from_name(const char *name, enum migration_state *ret);
+
+/* As shown to programs: "resume-queued", "delta-sync"; the names of doc/states.md. */
+const char *machine_status_name(const struct machine_facts *facts);
+const char *migration_status_name(const struct machine_facts *facts);
 
 /* For people: "Initial replication (12%)"; out is returned. */
 #define STATE_STATUS_BYTES 64
@@ -90,6 +104,9 @@ const char *migration_status(const struct machine_facts *facts,
 /* FAIL_CONFLICT with state, reason and what would make it possible. */
 MUST_CHECK bool machine_allows(const struct machine_facts *facts,
                                enum vault_operation operation, struct err *err);
+
+/* Of the row that machine_move would take; ACT_NONE without one. */
+enum machine_action machine_action(const struct machine_facts *facts, unsigned trigger);
 
 /* Moves both states by the table. A trigger without a row changes nothing. */
 void machine_move(struct machine_facts *facts, unsigned trigger);

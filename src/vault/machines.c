@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "vault/dispatch.h"
 #include "vault/records.h"
 
 struct machine *machine_new(const char *name, const struct id *id)
@@ -20,6 +21,7 @@ struct machine *machine_new(const char *name, const struct id *id)
     machine->facts.name = machine->name;
     machine->tests = json_array();
     machine->next_cycle_number = 1;
+    text_copy(machine->gateway, sizeof machine->gateway, DISPATCH_LOCAL);
     return machine;
 }
 
@@ -29,6 +31,7 @@ void machine_free(struct machine *machine)
         return;
     json_free(machine->tests);
     json_free(machine->vm);
+    json_free(machine->watch.reading);
     free(machine->def);
     free(machine);
 }
@@ -58,6 +61,7 @@ struct machine_facts machine_facts_locked(const struct machine *machine)
     facts.has_recovery_point = machine->recovery_cycle != 0;
     facts.test_count = json_array_size(machine->tests);
     facts.percent = watch_percent(&machine->watch);
+    facts.is_waiting = dispatch_is_waiting_locked(machine, clock_wall_ms());
     return facts;
 }
 
@@ -115,14 +119,27 @@ void machine_move_locked(struct machine *machine, unsigned trigger)
 void machine_change(struct vault *vault, struct machine *machine,
                     const struct machine_change *change)
 {
+    struct job asked = {.id = 0}; /* what an event looks at */
+    struct machine_facts before, after;
+    AUTO(buf_release) struct buf text = {0};
     LOCK_GUARD(&vault->change_lock);
     {
         LOCK_GUARD(&vault->lock);
+        before = machine->facts;
         take_errors(machine, change);
         take_values(machine, change);
         if (change->trigger != TRIGGER_COUNT)
             machine_move_locked(machine, change->trigger);
+        dispatch_touch_locked(vault, machine);
+        after = machine->facts;
+        if (machine->work && machine->work->job) {
+            asked.id = machine->work->job->id;
+            text_copy(asked.who, sizeof asked.who, machine->work->job->who);
+        }
         (void)pthread_cond_broadcast(&vault->changed);
     }
     record_machine_or_later(vault, machine);
+    if (audit_moved(&before, &after, &text))
+        vault_event(vault, machine, asked.id ? &asked : NULL, "info", "state_changed",
+                    "%s", buf_text(&text));
 }

@@ -24,6 +24,9 @@ bool step_test_cleanup(struct work *work, struct err *err);
 /* ops_migrate.c */
 bool step_shutdown(struct work *work, struct err *err);
 bool step_migrate(struct work *work, struct err *err);
+/* The job failed for good: a source machine that it shut down runs again, when it is
+ * certain that no machine was made at the target. */
+void migrate_undo(struct work *work);
 
 /* ops_cleanup.c */
 bool step_target_complete(struct work *work, struct err *err);

@@ -4,6 +4,7 @@
  * goes, then the data key, then the machine's row. In this order an interrupted clean-up
  * still knows what to go on with; every step takes "gone already" for success.
  */
+#include "vault/debts.h"
 #include "vault/ops.h"
 
 bool step_target_complete(struct work *work, struct err *err)
@@ -47,9 +48,11 @@ bool step_source_forget(struct work *work, struct err *err)
         (void)err_hint(err, "start the source machine again, or stop with force");
         return err_wrap(err, "clean up at the source");
     }
-    vault_event(work->vault, work->machine, work->job, "warning", "source_unreachable",
-                "%s; what replication left at the source was not removed", why.text);
-    return true;
+    vault_event(
+        work->vault, work->machine, work->job, "warning", "source_unreachable",
+        "%s; what replication left at the source is removed when it answers again",
+        why.text);
+    return debt_add(work->vault, work->machine, err);
 }
 
 bool step_cycles_forget(struct work *work, struct err *err)

@@ -7,16 +7,48 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "vault/ops.h"
+#include "vault/policy.h"
 
 #define SHUTDOWN_DEADLINE_MS ((uint64_t)3 * 60 * 1000)
+
+/* Kept in the job's result until there is a better one: what migrate_undo asks. */
+static void note_running(struct work *work, const struct machine_io *io)
+{
+    struct err ignored = ERR_INIT;
+    AUTO(free) struct machine_def *now = xcalloc(1, sizeof *now);
+    if (!source_find(io->source, io->def->key, now, &ignored) || !now->is_running)
+        return;
+    json_t *result = json_object();
+    json_put_bool(result, "source_was_running", true);
+    job_set_result(work, result);
+}
+
+/* The last look before anything is touched. What an earlier process began goes on. */
+static bool check_blackout(struct work *work, struct err *err)
+{
+    struct err why = ERR_INIT;
+    if (work->job->was_interrupted ||
+        policy_may_migrate(work->vault, clock_wall_ms(), &why))
+        return true;
+    if (!option_bool(work, "override_blackout", false)) {
+        *err = why;
+        return false;
+    }
+    vault_event(work->vault, work->machine, work->job, "warning", "blackout_overridden",
+                "migrates inside a blackout window, as it was asked for");
+    return true;
+}
 
 bool step_shutdown(struct work *work, struct err *err)
 {
     AUTO(machine_io_close) struct machine_io io = {0};
+    if (!check_blackout(work, err))
+        return false;
     if (!option_bool(work, "shutdown", true))
         return true;
     if (!machine_io_open(work, IO_SOURCE, &io, err))
         return false;
+    note_running(work, &io);
     uint64_t deadline_ms = option_u64(work, "shutdown_deadline_ms", SHUTDOWN_DEADLINE_MS);
     if (!source_shutdown(io.source, io.def, deadline_ms, &work->cancel, err)) {
         (void)err_wrap(err, "shut down the guest of '%s'", work->machine->name);
@@ -26,6 +58,31 @@ bool step_shutdown(struct work *work, struct err *err)
     vault_event(work->vault, work->machine, work->job, "info", "source_down",
                 "the guest of the source machine is shut down");
     return true;
+}
+
+/* Only before the last step: a target that failed while it made the machine may have
+ * started it, and then two would run. */
+void migrate_undo(struct work *work)
+{
+    struct err why = ERR_INIT;
+    AUTO(machine_io_close) struct machine_io io = {0};
+    const struct job *job = work->job;
+    bool was_running = json_is_true(json_object_get(job->result, "source_was_running"));
+    if (!was_running || job->steps_done == 0 || !option_bool(work, "restart", true))
+        return;
+    if (job->steps_done + 1 >= job->steps_total)
+        vault_event(work->vault, work->machine, job, "warning", "source_stays_off",
+                    "the source machine stays off; see that none runs at the target "
+                    "before you start it");
+    else if (machine_io_open(work, IO_SOURCE, &io, &why) &&
+             source_startup(io.source, io.def, NULL, &why))
+        vault_event(work->vault, work->machine, job, "info", "source_up",
+                    "the migration failed before its machine was made: the source "
+                    "machine runs again");
+    else
+        vault_event(work->vault, work->machine, job, "error", "source_stays_off",
+                    "the source machine was shut down for the migration and is off: %s",
+                    why.text);
 }
 
 static void tell_migrated(struct work *work, const struct vm_info *info)

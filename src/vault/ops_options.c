@@ -23,7 +23,9 @@ static const struct option_row {
                                                  "marker",               JSON_STRING},
     {1u << OP_TEST_MIGRATE | 1u << OP_MIGRATE,   "boot_deadline_ms",     JSON_INTEGER},
     {1u << OP_MIGRATE,                           "shutdown",             JSON_TRUE},
+    {1u << OP_MIGRATE,                           "restart",              JSON_TRUE},
     {1u << OP_MIGRATE,                           "shutdown_deadline_ms", JSON_INTEGER},
+    {1u << OP_MIGRATE,                           "override_blackout",    JSON_TRUE},
     {1u << OP_STOP,                              "force",                JSON_TRUE},
 };
 /* clang-format on */

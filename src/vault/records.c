@@ -36,6 +36,7 @@ static json_t *runtime_of(const struct machine *machine)
     json_put_u64(runtime, "failures", machine->failures);
     json_put_u64(runtime, "last_duration_ms", machine->last_duration_ms);
     json_put_bool(runtime, "map_distrusted", machine->is_map_distrusted);
+    json_put_u64(runtime, "migration_job", machine->migration_job);
     return runtime;
 }
 
@@ -127,7 +128,7 @@ bool record_machine_remove(struct vault *vault, const struct machine *machine,
     return catalog_machine_delete(vault->catalog, &machine->id, err);
 }
 
-void record_dirty(struct vault *vault)
+bool record_dirty(struct vault *vault)
 {
     LOCK_GUARD(&vault->change_lock);
     struct machine *dirty = NULL;
@@ -137,9 +138,11 @@ void record_dirty(struct vault *vault)
             dirty = m->is_dirty && !m->is_gone ? m : NULL;
     }
     struct err err = ERR_INIT;
-    if (dirty && !record_machine(vault, dirty, &err))
+    bool ok = dirty && record_machine(vault, dirty, &err);
+    if (dirty && !ok)
         log_debug("catalog_write_failed", "machine=%s text=\"%s\"", dirty->name,
                   err.text);
+    return ok;
 }
 
 /* ---- loading ---- */
@@ -162,6 +165,7 @@ static bool load_runtime(struct machine *machine, const struct catalog_machine *
         !json_opt_text(settings, "marker", "", &marker, err) ||
         !json_opt_u64(runtime, "failures", 0, &failures, err) ||
         !json_opt_u64(runtime, "last_duration_ms", 0, &machine->last_duration_ms, err) ||
+        !json_opt_u64(runtime, "migration_job", 0, &machine->migration_job, err) ||
         !json_opt_bool(runtime, "map_distrusted", false, &machine->is_map_distrusted,
                        err))
         return false;
@@ -204,7 +208,9 @@ static bool load_machine(struct vault *vault, const struct catalog_machine *row,
     machine->recovery_cycle = row->recovery_point;
     machine->recovery_ms = row->recovery_point_ms;
     machine->next_cycle_number = row->next_cycle;
-    machine->next_cycle_ms = row->next_cycle_at_ms;
+    /* The clock may have been set back while we were away. */
+    machine->next_cycle_ms =
+        MIN_OF(row->next_cycle_at_ms, clock_wall_ms() + vault->rules.delta_max_ms);
     text_copy(machine->source, sizeof machine->source, row->source);
     text_copy(machine->target, sizeof machine->target, row->target);
     text_copy(machine->key_wrapped, sizeof machine->key_wrapped, row->wrapped_key);
@@ -245,6 +251,7 @@ static bool load_job(struct vault *vault, struct catalog_job *row, struct err *e
     struct job *job = job_new(machine, operation, parsed);
     job->id = row->id;
     job->created_ms = row->created_ms;
+    text_copy(job->who, sizeof job->who, row->who);
     job->was_interrupted = row->state == CATALOG_JOB_RUNNING;
     job->steps_done = (uint32_t)MIN_OF(row->progress_done, (uint64_t)job->steps_total);
     text_copy(job->step, sizeof job->step, row->step);
@@ -260,6 +267,18 @@ static bool load_job(struct vault *vault, struct catalog_job *row, struct err *e
     return true;
 }
 
+/* Whether its last cycle can go on: those that began come before new ones. */
+static bool load_open_cycle(struct vault *vault, struct machine *machine, struct err *err)
+{
+    AUTO(catalog_cycle_list_release) struct catalog_cycle_list list = {0};
+    if (!catalog_cycle_list(vault->catalog, &machine->id, 1, &list, err))
+        return false;
+    machine->has_open_cycle =
+        list.count && (strcmp(list.items[0].state, "running") == 0 ||
+                       strcmp(list.items[0].state, "detached") == 0);
+    return true;
+}
+
 bool records_load(struct vault *vault, struct err *err)
 {
     AUTO(catalog_machine_list_release) struct catalog_machine_list machines = {0};
@@ -267,11 +286,17 @@ bool records_load(struct vault *vault, struct err *err)
     struct catalog_job_filter active = {.active_only = true};
     if (!catalog_machine_list(vault->catalog, &machines, err) ||
         !catalog_job_list(vault->catalog, &active, &jobs, err) ||
+        !catalog_cycles_left(vault->catalog, "running", "detached", clock_wall_ms(),
+                             err) ||
         !catalog_event_last(vault->catalog, &vault->last_event, err))
         return false;
     for (size_t i = 0; i < machines.count; i++) {
         if (!load_machine(vault, &machines.items[i], err))
             return err_wrap(err, "machine '%s' in the catalog", machines.items[i].name);
+    }
+    for (struct machine *m = vault->machines; m; m = m->next) {
+        if (!load_open_cycle(vault, m, err))
+            return err_wrap(err, "cycles of machine '%s' in the catalog", m->name);
     }
     for (size_t i = 0; i < jobs.count; i++) {
         if (!load_job(vault, &jobs.items[i], err))
@@ -331,6 +356,7 @@ void vault_event(struct vault *vault, const struct machine *machine,
         .ts_ms = clock_wall_ms(), .job = job ? job->id : 0, .text = text};
     text_copy(row.level, sizeof row.level, level);
     text_copy(row.event, sizeof row.event, event);
+    text_copy(row.who, sizeof row.who, job && *job->who ? job->who : audit_who());
     if (machine) {
         row.machine = machine->id;
         text_copy(row.machine_name, sizeof row.machine_name, machine->name);

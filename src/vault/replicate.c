@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "vault/dispatch.h"
 #include "vault/ops.h"
 #include "vault/records.h"
 
@@ -84,38 +85,79 @@ static size_t known_machines(struct vault *vault, const char *source, json_t *li
     return count;
 }
 
-static bool discover_one(struct vault *vault, const char *name, json_t *list,
-                         struct err *err)
+static bool is_replicating(struct vault *vault, const char *source, const char *key)
+{
+    LOCK_GUARD(&vault->lock);
+    return key && by_source_locked(vault, source, key) != NULL;
+}
+
+/* Of a kind that tells more than definitions: machines to the others, the rest as an
+ * inventory of its own. */
+static void add_inventory(struct vault *vault, const char *name, json_t *inventory,
+                          json_t *all)
+{
+    json_t *machines = json_object_get(inventory, "machines"), *machine;
+    json_t *inventories = json_object_get(all, "inventories");
+    size_t i;
+    json_array_foreach(machines, i, machine)
+    {
+        const char *key = json_string_value(json_object_get(machine, "key"));
+        json_put_text(machine, "source", name);
+        json_put_bool(machine, "replicating", is_replicating(vault, name, key));
+    }
+    (void)json_array_extend(json_object_get(all, "machines"), machines);
+    (void)json_object_del(inventory, "machines");
+    json_put_text(inventory, "source", name);
+    if (!inventories) {
+        inventories = json_array();
+        json_put_take(all, "inventories", inventories);
+    }
+    (void)json_array_append(inventories, inventory);
+}
+
+static bool ask_one(struct vault *vault, const char *name, struct source *source,
+                    json_t *all, struct err *err)
 {
     AUTO(free) struct machine_def *found = NULL;
+    AUTO(json_free) json_t *inventory = NULL;
     size_t count = 0;
+    if (!source_inventory(source, &inventory, err))
+        return false;
+    if (inventory) {
+        add_inventory(vault, name, inventory, all);
+        return true;
+    }
+    if (!source_discover(source, &found, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(
+            json_object_get(all, "machines"),
+            found_view(name, &found[i], is_replicating(vault, name, found[i].key)));
+    return true;
+}
+
+static bool discover_one(struct vault *vault, const char *name, json_t *all,
+                         struct err *err)
+{
     struct source *source = ends_source_take(vault, name, 1, NULL, err);
     if (!source) {
+        json_t *list = json_object_get(all, "machines");
         if (err->kind != FAIL_TRANSIENT || known_machines(vault, name, list) == 0)
             return false;
         err_clear(err);
         return true;
     }
-    bool ok = source_discover(source, &found, &count, err);
+    bool ok = ask_one(vault, name, source, all, err);
     ends_source_give(vault, name, source);
-    for (size_t i = 0; ok && i < count; i++) {
-        bool is_replicating;
-        {
-            LOCK_GUARD(&vault->lock);
-            is_replicating = by_source_locked(vault, name, found[i].key) != NULL;
-        }
-        json_array_append_new(list, found_view(name, &found[i], is_replicating));
-    }
     return ok;
 }
 
 json_t *vault_discover(struct vault *vault, const char *source, struct err *err)
 {
     AUTO(json_free) json_t *all = json_object();
-    json_t *list = json_array();
-    json_put_take(all, "machines", list);
+    json_put_take(all, "machines", json_array());
     if (source)
-        return discover_one(vault, source, list, err) ? TAKE(all) : NULL;
+        return discover_one(vault, source, all, err) ? TAKE(all) : NULL;
     AUTO(json_free) json_t *ends = ends_view(vault, END_SOURCE);
     json_t *errors = json_array();
     json_put_take(all, "errors", errors);
@@ -126,7 +168,7 @@ json_t *vault_discover(struct vault *vault, const char *source, struct err *err)
     {
         struct err why = ERR_INIT;
         const char *name = json_string_value(json_object_get(end, "name"));
-        if (discover_one(vault, name, list, &why))
+        if (discover_one(vault, name, all, &why))
             continue;
         json_t *error = json_object();
         json_put_text(error, "source", name);
@@ -168,19 +210,9 @@ struct enabling {
 static bool find_and_check(struct enabling *e, struct source *source, const char *name,
                            struct findings *findings, struct err *err)
 {
-    AUTO(free) struct machine_def *found = NULL;
-    size_t count = 0, at = 0;
-    if (!source_discover(source, &found, &count, err))
-        return false;
-    while (at < count && strcmp(found[at].name, name) != 0 &&
-           strcmp(found[at].key, name) != 0)
-        at++;
-    if (at == count)
-        return err_set(err, FAIL_GONE,
-                       "source '%s' has no machine '%s'; 'discover' shows those it has",
-                       e->source, name);
-    *e->machine->def = found[at];
-    return source_check(source, &found[at], findings, err);
+    return (source_find(source, name, e->machine->def, err) ||
+            err_wrap(err, "source '%s'", e->source)) &&
+           source_check(source, e->machine->def, findings, err);
 }
 
 static void note_duplicate(struct findings *findings, const char *code,
@@ -277,6 +309,7 @@ static bool refuse(struct enabling *e, const struct findings *findings, struct e
                               .ended_ms = clock_wall_ms()};
     text_copy(row.machine_name, sizeof row.machine_name, e->machine->name);
     text_copy(row.operation, sizeof row.operation, operation_name(OP_REPLICATE));
+    text_copy(row.who, sizeof row.who, audit_who());
     text_copy(row.step, sizeof row.step, "pre-flight");
     struct err late = ERR_INIT;
     uint64_t id = 0;
@@ -304,6 +337,7 @@ static bool enable_change(void *ctx, struct err *err)
     text_copy(row.machine_name, sizeof row.machine_name, e->machine->name);
     text_copy(row.operation, sizeof row.operation, operation_name(OP_REPLICATE));
     text_copy(row.idempotency_key, sizeof row.idempotency_key, e->key ? e->key : "");
+    text_copy(row.who, sizeof row.who, e->job->who);
     return record_machine_insert(e->vault, e->machine, err) &&
            catalog_job_create(e->vault->catalog, &row, &e->id, &e->is_new, err);
 }
@@ -317,6 +351,11 @@ static bool enable(struct enabling *e, const json_t *options, struct err *err)
         return err_wrap(err, "data key of machine '%s'", machine->name);
     e->job = job_new(machine, OP_REPLICATE, options);
     LOCK_GUARD(&vault->change_lock);
+    {
+        LOCK_GUARD(&vault->lock);
+        if (!dispatch_has_room_locked(vault, machine->gateway, err))
+            return false;
+    }
     if (!catalog_transaction(vault->catalog, enable_change, e, err))
         return false;
     e->job->id = e->id;
@@ -330,6 +369,7 @@ static bool enable(struct enabling *e, const json_t *options, struct err *err)
         at = &(*at)->next;
     machine->next = *at;
     *at = TAKE(e->machine);
+    dispatch_touch_locked(vault, machine);
     (void)pthread_cond_broadcast(&vault->changed);
     return true;
 }
@@ -339,18 +379,16 @@ static bool asked_before(struct vault *vault, const char *key, uint64_t *ret_job
                          bool *ret_found, struct err *err)
 {
     AUTO(catalog_job_list_release) struct catalog_job_list list = {0};
-    struct catalog_job_filter all = {.limit = 0};
+    struct catalog_job_filter same_key = {.idempotency_key = key, .limit = 1};
     *ret_found = false;
     if (!key || !*key)
         return true;
     if (strlen(key) >= CATALOG_KEY_BYTES)
         return err_set(err, FAIL_INPUT, "idempotency key of %zu bytes; %d are allowed",
                        strlen(key), CATALOG_KEY_BYTES - 1);
-    if (!catalog_job_list(vault->catalog, &all, &list, err))
+    if (!catalog_job_list(vault->catalog, &same_key, &list, err))
         return false;
     for (size_t i = 0; i < list.count; i++) {
-        if (strcmp(list.items[i].idempotency_key, key) != 0)
-            continue;
         if (strcmp(list.items[i].operation, operation_name(OP_REPLICATE)) != 0)
             return err_set(err, FAIL_CONFLICT,
                            "idempotency key was used for %s of machine '%s'",
@@ -396,6 +434,8 @@ bool vault_replicate(struct vault *vault, const char *source, const char *machin
     if (was_asked)
         return true;
     bool ok = replicate(&e, machine, options, err);
+    if (!ok)
+        audit_refused(vault, machine, operation_name(OP_REPLICATE), err);
     if (ok)
         *ret_job = e.id;
     machine_free(e.machine);

@@ -10,7 +10,6 @@
 #include "vault/schedule.h"
 
 #define BACKOFF_FIRST_MS ((uint64_t)1000)
-#define BACKOFF_LAST_MS  ((uint64_t)5 * 60 * 1000)
 
 static uint64_t add_capped(uint64_t a, uint64_t b)
 {
@@ -29,47 +28,46 @@ uint64_t sched_next_delta_ms(const struct sched_rules *rules, bool after_initial
 
 uint64_t sched_backoff_ms(uint32_t failures, uint64_t random)
 {
-    uint64_t wait_ms = BACKOFF_LAST_MS;
+    uint64_t wait_ms = SCHED_BACKOFF_LAST_MS;
     if (failures == 0)
         return 0;
     if (failures <= 9)
-        wait_ms = MIN_OF(BACKOFF_FIRST_MS << (failures - 1), BACKOFF_LAST_MS);
+        wait_ms = MIN_OF(BACKOFF_FIRST_MS << (failures - 1), SCHED_BACKOFF_LAST_MS);
     return wait_ms / 2 + random % (wait_ms / 2 + 1);
 }
 
-static unsigned rank(const struct sched_candidate *candidate)
+const char *sched_class_name(enum sched_class class)
 {
-    if (candidate->class == SCHED_ON_DEMAND)
-        return 0;
-    if (candidate->is_ongoing)
-        return 1;
-    return candidate->class == SCHED_INITIAL ? 2 : 3;
+    static const char *const names[] = {
+        [SCHED_ON_DEMAND] = "on-demand",
+        [SCHED_INITIAL] = "initial",
+        [SCHED_DELTA] = "delta",
+    };
+    return names[class];
 }
 
-static bool goes_before(const struct sched_candidate *a, const struct sched_candidate *b)
+enum sched_class sched_class_of(enum vault_operation operation, bool has_recovery_point)
 {
-    if (rank(a) != rank(b))
-        return rank(a) < rank(b);
-    if (a->due_ms != b->due_ms)
-        return a->due_ms < b->due_ms;
-    return a->order < b->order;
+    if (!has_recovery_point)
+        return SCHED_INITIAL;
+    bool is_declared =
+        operation == OP_MIGRATE || operation == OP_SYNC || operation == OP_VERIFY;
+    return is_declared ? SCHED_ON_DEMAND : SCHED_DELTA;
 }
 
-size_t sched_pick(const struct sched_candidate *candidates, size_t count, uint64_t now_ms,
-                  uint64_t *ret_next_ms)
+bool sched_runs_by_schedule(const struct machine_facts *facts)
 {
-    size_t best = count;
-    *ret_next_ms = UINT64_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const struct sched_candidate *candidate = &candidates[i];
-        if (candidate->due_ms > now_ms) {
-            *ret_next_ms = MIN_OF(*ret_next_ms, candidate->due_ms);
-            continue;
-        }
-        if (!candidate->can_start_now)
-            continue; /* whoever ends its work looks again */
-        if (best == count || goes_before(candidate, &candidates[best]))
-            best = i;
-    }
-    return best;
+    enum machine_state state = facts->state;
+    return facts->migration != MIGRATION_RUNNING &&
+           (state == STATE_INITIAL || state == STATE_DELTA || state == STATE_RESUMING ||
+            state == STATE_RESYNC);
+}
+
+unsigned sched_rank(enum sched_class class, bool is_ongoing, uint32_t failures)
+{
+    if (class == SCHED_ON_DEMAND)
+        return is_ongoing ? 0 : 1;
+    if (failures > SCHED_TRUSTED_FAILURES)
+        return SCHED_RANKS - 1;
+    return (is_ongoing ? 2 : 4) + (class == SCHED_DELTA);
 }

@@ -4,16 +4,16 @@
  *
  * Two groups of workers take work: job_threads of them what moves data (cycles), QUICK of
  * them everything else, so that a pause or a test never waits for a place behind cycles
- * that take hours. Work is picked, never handed out: whoever is free looks at the queue
- * and at what is due.
+ * that take hours. Work is picked, never handed out: whoever is free asks dispatch.c.
  *
  * Invariants:
  *  W1  a machine has at most one worker (its lease is machine->work), and at most one
- * that let go of the lease early (machine->aside) and only waits for a test to boot; W2
- * a machine's jobs start in the order in which they were asked for; a scheduled cycle
- * starts only when no job of that machine is active; W3  struct machine is freed only by
- * the worker that made it leave the list, or at the end: pointers to it stay good as long
- * as a job or work names it. Must never do: I/O under lock; wait without a bound.
+ *      that let go of the lease early (machine->aside) and only waits for a test to boot;
+ *  W2  a machine's jobs start in the order in which they were asked for; a scheduled
+ *      cycle starts only when no job of that machine is active;
+ *  W3  struct machine is freed only by the worker that made it leave the list, or at the
+ *      end: pointers to it stay good as long as a job or work names it.
+ * Must never do: I/O under lock; wait without a bound.
  */
 #include "vault/vault.h"
 
@@ -27,7 +27,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "vault/dispatch.h"
+#include "vault/keeper.h"
 #include "vault/ops.h"
+#include "vault/policy.h"
 
 #define QUICK_WORKERS   4
 #define IDLE_MAX_MS     ((uint64_t)1000)
@@ -86,6 +89,7 @@ void work_let_go(struct work *work)
     machine->aside = work;
     machine->work = NULL;
     work->job->is_aside = true;
+    dispatch_touch_locked(work->vault, machine);
     (void)pthread_cond_broadcast(&work->vault->changed);
 }
 
@@ -111,105 +115,16 @@ bool work_wait(struct work *work, uint64_t ms)
     return !work->is_hurried;
 }
 
-/* ---- picking work ---- */
+/* ---- workers ---- */
 
-struct choice {
-    struct machine *machine;
-    struct job *job;
-};
-
-static enum sched_class class_of(const struct job *job)
-{
-    if (job->operation == OP_REPLICATE)
-        return SCHED_INITIAL;
-    if (job->operation == OP_RESUME || job->operation == OP_RESYNC)
-        return job->machine->recovery_cycle ? SCHED_DELTA : SCHED_INITIAL;
-    return SCHED_ON_DEMAND;
-}
-
-/* A job that let go of the lease holds up everything but cycles. */
-static bool is_first_of_machine(const struct vault *vault, const struct job *job)
-{
-    bool is_cycle =
-        op_plan(job->operation)->is_cycle_work && job->operation != OP_MIGRATE;
-    for (const struct job *j = vault->jobs; j != job; j = j->next) {
-        if (j->machine == job->machine && !(is_cycle && j->is_aside))
-            return false;
-    }
-    return true;
-}
-
-/* besides: jobs that let go of the lease count too. */
-static bool has_job(const struct vault *vault, const struct machine *machine,
-                    bool besides)
+static bool has_job(const struct vault *vault, const struct machine *machine)
 {
     for (const struct job *j = vault->jobs; j; j = j->next) {
-        if (j->machine == machine && (besides || !j->is_aside))
+        if (j->machine == machine)
             return true;
     }
     return false;
 }
-
-static bool runs_by_schedule(const struct machine *machine)
-{
-    enum machine_state state = machine->facts.state;
-    return !machine->is_gone && machine->next_cycle_ms &&
-           machine->facts.migration != MIGRATION_RUNNING &&
-           (state == STATE_INITIAL || state == STATE_DELTA || state == STATE_RESUMING ||
-            state == STATE_RESYNC);
-}
-
-static size_t gather_locked(struct vault *vault, bool cycles,
-                            struct sched_candidate *candidates, struct choice *choices)
-{
-    size_t count = 0;
-    for (struct job *j = vault->jobs; j; j = j->next) {
-        if (j->is_running || op_plan(j->operation)->is_cycle_work != cycles ||
-            !is_first_of_machine(vault, j))
-            continue;
-        choices[count] = (struct choice){j->machine, j};
-        candidates[count++] = (struct sched_candidate){
-            .class = class_of(j),
-            .is_ongoing = j->was_interrupted || j->failures || j->operation == OP_RESUME,
-            .due_ms = j->not_before_ms,
-            .order = j->id,
-            .can_start_now = !j->machine->work};
-    }
-    for (struct machine *m = vault->machines; m && cycles; m = m->next) {
-        if (!runs_by_schedule(m) || has_job(vault, m, false))
-            continue;
-        choices[count] = (struct choice){m, NULL};
-        candidates[count++] = (struct sched_candidate){.class = SCHED_DELTA,
-                                                       .is_ongoing = m->failures > 0,
-                                                       .due_ms = m->next_cycle_ms,
-                                                       .order = m->created_ms,
-                                                       .can_start_now = !m->work};
-    }
-    return count;
-}
-
-static bool pick_locked(struct vault *vault, bool cycles, struct choice *ret,
-                        uint64_t *ret_wait_ms)
-{
-    size_t most = 0;
-    for (struct job *j = vault->jobs; j; j = j->next)
-        most++;
-    for (struct machine *m = vault->machines; m; m = m->next)
-        most++;
-    AUTO(free) struct sched_candidate *candidates = xcalloc(most + 1, sizeof *candidates);
-    AUTO(free) struct choice *choices = xcalloc(most + 1, sizeof *choices);
-    uint64_t now_ms = clock_wall_ms(), next_ms;
-    size_t count = gather_locked(vault, cycles, candidates, choices);
-    size_t best = sched_pick(candidates, count, now_ms, &next_ms);
-    /* The bound also covers a wall clock that was set back. */
-    *ret_wait_ms = next_ms > now_ms ? MIN_OF(IDLE_MAX_MS, next_ms - now_ms) : IDLE_MAX_MS;
-    if (best == count)
-        return false;
-    *ret = choices[best];
-    return true;
-}
-
-/* ---- workers ---- */
 
 static void run_scheduled(struct work *work)
 {
@@ -229,9 +144,12 @@ static void drop_machine_locked(struct vault *vault, struct machine *machine)
 }
 
 /* Caller holds lock; lets go of it while working. */
-static void work_on(struct vault *vault, const struct choice *choice)
+static void work_on(struct vault *vault, const struct dispatch_choice *choice)
 {
-    struct work work = {.vault = vault, .machine = choice->machine, .job = choice->job};
+    struct work work = {.vault = vault,
+                        .machine = choice->machine,
+                        .job = choice->job,
+                        .item = choice->item};
     cancel_init(&work.cancel);
     choice->machine->work = &work;
     if (choice->job)
@@ -246,9 +164,12 @@ static void work_on(struct vault *vault, const struct choice *choice)
         choice->machine->work = NULL;
     if (choice->machine->aside == &work)
         choice->machine->aside = NULL;
-    bool is_over = choice->machine->is_gone && !has_job(vault, choice->machine, true);
-    if (is_over)
+    dispatch_done_locked(vault, choice);
+    bool is_over = choice->machine->is_gone && !has_job(vault, choice->machine);
+    if (is_over) {
+        dispatch_forget_locked(choice->machine);
         drop_machine_locked(vault, choice->machine);
+    }
     (void)pthread_cond_broadcast(&vault->changed);
     cancel_release(&work.cancel);
     if (is_over)
@@ -261,18 +182,14 @@ static void *worker_main(void *arg)
     struct vault *vault = worker->vault;
     (void)pthread_mutex_lock(&vault->lock);
     while (!vault->is_closing) {
-        struct choice choice;
+        struct dispatch_choice choice;
         uint64_t wait_ms;
-        if (pick_locked(vault, worker->is_cycle_worker, &choice, &wait_ms)) {
+        if (dispatch_pick_locked(vault, worker->is_cycle_worker, clock_wall_ms(), &choice,
+                                 &wait_ms)) {
             work_on(vault, &choice);
             continue;
         }
         wait_locked(vault, wait_ms);
-        if (worker != &vault->workers[0])
-            continue;
-        (void)pthread_mutex_unlock(&vault->lock);
-        record_dirty(vault);
-        (void)pthread_mutex_lock(&vault->lock);
     }
     (void)pthread_mutex_unlock(&vault->lock);
     return NULL;
@@ -307,6 +224,7 @@ static bool cycle_options_of(const struct vault_options *options,
 {
     const char *compression = options->compression ? options->compression : "fast";
     *ret = cycle_options_default();
+    ret->check_ppm = options->tracking_check_ppm;
     ret->workers = options->cycle_workers ? options->cycle_workers : 2;
     ret->segment_bytes = options->segment_bytes;
     if (strcmp(compression, "fast") == 0)
@@ -326,14 +244,11 @@ static bool cycle_options_of(const struct vault_options *options,
                    compression);
 }
 
-static struct store *open_store(const char *what, const char *address, struct err *err)
+static struct store *open_store(const char *what, const char *address,
+                                const char *credential, struct err *err)
 {
-    struct store *store = NULL;
-    if (address && text_starts_with(address, "dir:") && address[4])
-        store = store_dir_open(address + 4, err);
-    else
-        (void)err_set(err, FAIL_INPUT, "'%s' is no address; write \"dir:/path\"",
-                      address ? address : "");
+    const char *file = credential && *credential ? credential : NULL;
+    struct store *store = store_open_address(address ? address : "", file, err);
     if (!store)
         (void)err_wrap(err, "%s", what);
     return store;
@@ -342,30 +257,16 @@ static struct store *open_store(const char *what, const char *address, struct er
 static bool open_stores(struct vault *vault, const struct vault_options *options,
                         struct err *err)
 {
-    vault->log_store = open_store("log store", options->log_store, err);
+    vault->log_store =
+        open_store("log store", options->log_store, options->log_store_credential, err);
     if (!vault->log_store)
         return false;
     if (options->state_store && strcmp(options->log_store, options->state_store) == 0)
         vault->state_store = vault->log_store;
     else
-        vault->state_store = open_store("state store", options->state_store, err);
+        vault->state_store = open_store("state store", options->state_store,
+                                        options->state_store_credential, err);
     return vault->state_store != NULL;
-}
-
-static bool load_throttle(struct vault *vault, uint64_t configured_bps, struct err *err)
-{
-    AUTO(free) char *text = NULL;
-    struct err why = ERR_INIT;
-    uint64_t rate_bps = configured_bps;
-    if (catalog_setting_get(vault->catalog, "throttle_bps", &text, &why)) {
-        if (!text_parse_u64(text, 0, INT64_MAX, &rate_bps, err))
-            return err_wrap(err, "setting 'throttle_bps'");
-    } else if (why.kind != FAIL_GONE) {
-        *err = why;
-        return false;
-    }
-    vault->throttle = throttle_new(rate_bps);
-    return true;
 }
 
 static bool open_all(struct vault *vault, const struct vault_options *options,
@@ -383,9 +284,13 @@ static bool open_all(struct vault *vault, const struct vault_options *options,
     if (!vault->catalog)
         return err_wrap(err, "catalog '%s'", path);
     vault->keys = keys_file_open(options->key_file, err);
-    return vault->keys && open_stores(vault, options, err) &&
-           load_throttle(vault, options->throttle_bps, err) && ends_load(vault, err) &&
-           records_load(vault, err) && start_workers(vault, job_threads, err);
+    if (!vault->keys || !open_stores(vault, options, err) ||
+        !policy_load(vault, options, err) || !ends_load(vault, err) ||
+        !records_load(vault, err))
+        return false;
+    dispatch_open(vault, options, job_threads, clock_wall_ms());
+    return keeper_prepare(vault, options, err) &&
+           start_workers(vault, job_threads, err) && keeper_start(vault, err);
 }
 
 struct vault *vault_open(const struct vault_options *options, struct err *err)
@@ -399,7 +304,7 @@ struct vault *vault_open(const struct vault_options *options, struct err *err)
     (void)pthread_mutex_init(&vault->change_lock, NULL);
     (void)pthread_mutex_init(&vault->lock, NULL);
     vault->data_dir = xstrdup(options->data_dir);
-    vault->opened_ms = clock_wall_ms();
+    vault->opened_mono_ms = clock_mono_ms();
     vault->auto_repair = options->auto_repair;
     vault->rules.delta_min_ms =
         options->delta_min_ms ? options->delta_min_ms : (uint64_t)60 * 60 * 1000;
@@ -433,6 +338,8 @@ void vault_close(struct vault *vault)
     if (!vault)
         return;
     stop_workers(vault);
+    keeper_stop(vault);
+    dispatch_close(vault);
     while (vault->jobs) {
         struct job *job = vault->jobs;
         vault->jobs = job->next;
@@ -444,7 +351,7 @@ void vault_close(struct vault *vault)
         machine_free(machine);
     }
     ends_close(vault);
-    throttle_free(vault->throttle);
+    policy_release(vault);
     if (vault->state_store != vault->log_store)
         store_close(vault->state_store);
     store_close(vault->log_store);

@@ -16,18 +16,28 @@
 struct vault;
 
 struct vault_options {
-    const char *data_dir;    /* catalog, hash maps; 0700 */
-    const char *log_store;   /* "dir:/path" */
-    const char *state_store; /* "dir:/path" */
-    const char *key_file;    /* master key */
-    uint32_t job_threads;    /* machines worked on at once; 0: 4 */
-    uint32_t cycle_workers;  /* 0: 2 */
-    uint32_t segment_bytes;  /* 0: 4 MiB */
-    const char *compression; /* "fast" (lz4), "compact" (zstd, 1 MiB), "none" */
-    uint64_t throttle_bps;   /* bytes/s; 0: none */
+    const char *data_dir;             /* catalog, hash maps; 0700 */
+    const char *log_store;            /* as store_open_address takes it */
+    const char *state_store;          /* the same, or one of its own */
+    const char *log_store_credential; /* azure/access.h; NULL or "": none needed */
+    const char *state_store_credential;
+    const char *key_file;        /* master key */
+    uint32_t job_threads;        /* machines worked on at once; 0: 4 */
+    uint32_t cycle_workers;      /* 0: 2 */
+    uint32_t segment_bytes;      /* 0: 4 MiB */
+    const char *compression;     /* "fast" (lz4), "compact" (zstd, 1 MiB), "none" */
+    uint32_t tracking_check_ppm; /* blocks per million of a disk; 0: none */
+    uint64_t throttle_bps;       /* bytes/s; 0: none */
+    /* Limits of the schedule, vault/admission.h; 0: the default. */
+    uint32_t gateway_disks, host_disks, datastore_snapshots;
+    uint32_t gateway_machines, total_machines;
     uint64_t delta_min_ms; /* 0: 1 h: next delta = min(max(delta_min, previous/2), max) */
     uint64_t delta_max_ms; /* 0: 12 h */
     bool auto_repair;
+    const char *timezone;      /* of windows and calendar; NULL or "": the system's */
+    const char *blackout_file; /* GatewayDataWorker.json; watched; NULL or "": none */
+    uint64_t events_kept;      /* newest; 0: 200000 */
+    uint64_t events_keep_ms;   /* and not older; 0: 90 days */
 };
 
 MUST_CHECK struct vault *vault_open(const struct vault_options *options, struct err *err);
@@ -36,11 +46,19 @@ MUST_CHECK struct vault *vault_open(const struct vault_options *options, struct 
 void vault_close(struct vault *vault);
 AUTO_CLEANUP(struct vault, vault_close);
 
+/* Names who is behind the calls that this thread makes from now on, for jobs and events:
+ * "uid:0", "api-token". */
+void vault_act_as(const char *who);
+
 /* ---- sources and targets ---- */
-/* options: qemu {qmp, name?, scratch_dir?, granularity?, scratch_max?}, image {paths[],
- * name?, cpus?, memory_bytes?, changes?}; local {dir, format?, accel?, qemu?,
- * device_map?}; any of them {fault?: {seed, rate_per_million, after, kind, delay_ms,
- * corrupt, trigger}}. Opened once to prove that it works; FAIL_CONFLICT: name taken. */
+/* options: vsphere {url, user, password_file, ca_file?, fingerprint?, proxy?,
+ * datacenter?, match?, transports[]?, nfc_plain?, nfc_compression?, in_flight?,
+ * host_buffer?, vddk_library?, quiesce?, power_off?, datastore_floor?,
+ * snapshot_deadline_ms?, end_deadline_ms?}, qemu {qmp, name?, scratch_dir?, granularity?,
+ * scratch_max?}, image {paths[], name?, cpus?, memory_bytes?, changes?}; local {dir,
+ * format?, accel?, qemu?, device_map?}; any of them {fault?: {seed, rate_per_million,
+ * after, kind, delay_ms, corrupt, trigger}}. Opened once to prove that it works;
+ * FAIL_CONFLICT: name taken. */
 MUST_CHECK bool vault_source_add(struct vault *vault, const char *name, const char *kind,
                                  const json_t *options, struct err *err);
 MUST_CHECK bool vault_source_remove(struct vault *vault, const char *name,
@@ -68,10 +86,12 @@ enum vault_operation {
     OP_STOP,         /* {force?}: also when the source cannot be cleaned up */
     OP_TEST_MIGRATE, /* {name?, network?, marker?, boot_deadline_ms?} */
     OP_TEST_CLEANUP, /* {name?} */
-    OP_MIGRATE,      /* {shutdown?, shutdown_deadline_ms?, marker?, boot_deadline_ms?} */
+    OP_MIGRATE,      /* {shutdown?, shutdown_deadline_ms?, marker?, boot_deadline_ms?,
+                      * override_blackout?} */
     OP_COMPLETE,
     OP_VERIFY, /* a delta cycle, then snapshot and replica compared sector by sector */
     OP_RESYNC,
+    OP_REPAIR, /* the same for a machine in "Repair pending" */
     OP_COUNT,
 };
 const char *vault_operation_name(enum vault_operation operation); /* "test-migrate" ... */
@@ -105,12 +125,33 @@ MUST_CHECK bool vault_job_cancel(struct vault *vault, uint64_t job, struct err *
 /* Events with id > since, oldest first: {events: [...], next: id} */
 MUST_CHECK json_t *vault_events(struct vault *vault, uint64_t since, uint64_t limit,
                                 struct err *err);
+/* The id of the newest; 0: there was none. */
+uint64_t vault_last_event(struct vault *vault);
 /* Returns when there is an event with id > since, at the deadline, or when canceled. */
 void vault_wait(struct vault *vault, uint64_t since, uint64_t deadline_ms,
                 const struct cancel *cancel);
 MUST_CHECK json_t *vault_throttle_get(struct vault *vault, struct err *err);
+/* The standing bound; the calendar's holds besides, and the lower of the two counts. */
 MUST_CHECK bool vault_throttle_set(struct vault *vault, uint64_t bytes_per_second,
                                    struct err *err);
+/* See vault/rate_calendar.h; "": none. */
+MUST_CHECK bool vault_throttle_calendar_set(struct vault *vault, const char *text,
+                                            struct err *err);
+MUST_CHECK json_t *vault_blackout_get(struct vault *vault, struct err *err);
+/* See vault/blackout.h; "": none. FAIL_CONFLICT: a file says which. */
+MUST_CHECK bool vault_blackout_set(struct vault *vault, const char *windows,
+                                   struct err *err);
+/* What was ours and belongs to nothing any more: {orphans: [{kind, where, what, machine,
+ * remove}]}; remove false: not known to be ours, left alone. */
+MUST_CHECK json_t *vault_orphans(struct vault *vault, struct err *err);
+/* Removes them now; the view of what was removed. */
+MUST_CHECK json_t *vault_orphans_clean(struct vault *vault, struct err *err);
+/* When initial cycles end, how long deltas and cutovers take, in simulated time: of the
+ * machines that replicate, with their measured rates, or of {table}, comma-separated
+ * values as vault/planner.h says. {machine?, table?, bandwidth_bps?, sent_pct?,
+ * blackout?, …}: see doc/api.md. Takes seconds of computing for thousands of machines. */
+MUST_CHECK json_t *vault_plan(struct vault *vault, const json_t *request,
+                              struct err *err);
 /* {version, uptime_ms, machines, jobs_running, data_dir, ...} */
 MUST_CHECK json_t *vault_status(struct vault *vault, struct err *err);
 

@@ -3,16 +3,20 @@
  * Shared by the files of the vault; not for others.
  *
  * Who does what:
- *   vault.c          open, close, threads, picking work, waiting for events
- *   machine_state.c  the table of states          schedule.c   when and who first (pure)
+ *   vault.c          open, close, threads, leases, waiting for events
+ *   dispatch.c       who is worked on next, by admission.c and schedule.c (pure)
+ *   machine_state.c  the table of states
  *   records.c        catalog <-> memory           machines.c   changes of a machine
  *   replicate.c      discover, pre-flight, enable
  *   jobs.c           asking and canceling         job_run.c    steps, retries, the end
  *   ops_*.c          steps of the operations      machine_io.c key, ends, contexts
+ *   cycle_facts.c    what a source tells of its snapshot
  *   cycle_job.c      one cycle end to end         cycle_report.c  what it tells others
  *   ends.c           sources and targets          ends_open.c  out of their options
  *   verify.c         source against replica
  *   views.c          machines as JSON             queries.c    jobs, events, settings
+ *   policy.c         blackout and throttle        keeper.c     what time itself asks for
+ *   audit.c          who                          orphans.c    what nobody owns any more
  *
  * Locks, in this order: change_lock, then lock. change_lock is held from deciding a
  * change over writing it to the catalog to publishing it in memory, so that both tell the
@@ -29,8 +33,10 @@
 #include "gateway/cycle.h"
 #include "keys/keys.h"
 #include "state/catalog.h"
+#include "vault/admission.h"
+#include "vault/blackout.h"
 #include "vault/machine_state.h"
-#include "vault/schedule.h"
+#include "vault/rate_calendar.h"
 #include "vault/vault.h"
 #include "vault/verify.h"
 
@@ -52,6 +58,7 @@ struct cycle_watch {
     uint64_t sampled_stored_bytes;
     double rate_bps;
     double sent_bps;
+    json_t *reading; /* per disk, how it is read; owned; NULL: not known yet */
     /* Atomic. */
     _Atomic enum cycle_phase phase;
     struct cycle_progress progress;
@@ -61,6 +68,18 @@ struct cycle_watch {
 };
 
 struct work;
+
+/* What the machine would be worked on next; dispatch.c's alone. */
+struct wish {
+    struct admission *lane;
+    struct admission_item *item; /* NULL: nothing */
+    struct job *job;             /* NULL: a scheduled cycle */
+    bool is_cycle;
+    bool is_touched;
+    /* While all wishes are made. */
+    struct job *first;
+    bool is_held_up, has_aside;
+};
 
 struct machine {
     struct machine *next;
@@ -74,6 +93,7 @@ struct machine {
     char marker[128]; /* of the boot proof, when an operation gives none */
     struct id key_id;
     uint64_t created_ms;
+    char gateway[64]; /* that moves its data */
     /* Guarded by change_lock. */
     uint64_t version; /* of the catalog's row */
     /* Guarded by lock. */
@@ -88,11 +108,14 @@ struct machine {
     bool is_map_distrusted; /* a comparison failed: the next resync sends everything */
     struct err last_error;  /* FAIL_NONE: none */
     json_t *tests;          /* array; owned */
+    uint64_t migration_job; /* of the last test migration or migration; 0: none */
     json_t *vm;             /* owned; NULL: none */
-    bool is_dirty;          /* the catalog has an older story: written again soon */
-    bool is_gone;           /* left the list; freed when nobody works on it */
-    struct work *work;      /* who holds the lease; NULL: nobody */
-    struct work *aside;     /* who let go of it early (a test that boots); NULL: nobody */
+    bool has_open_cycle;    /* begun and neither applied nor given up */
+    struct wish wish;
+    bool is_dirty;      /* the catalog has an older story: written again soon */
+    bool is_gone;       /* left the list; freed when nobody works on it */
+    struct work *work;  /* who holds the lease; NULL: nobody */
+    struct work *aside; /* who let go of it early (a test that boots); NULL: nobody */
     struct cycle_watch watch;
 };
 
@@ -104,6 +127,7 @@ struct job {
     struct machine *machine;
     enum vault_operation operation;
     json_t *options;
+    char who[CATALOG_WHO_BYTES]; /* asked for it */
     uint64_t created_ms;
     bool was_interrupted; /* it was running when an earlier process ended */
     /* Guarded by lock. */
@@ -126,7 +150,8 @@ struct work {
     /* Set when picked, never changed. */
     struct vault *vault;
     struct machine *machine;
-    struct job *job; /* NULL: a scheduled cycle */
+    struct job *job;             /* NULL: a scheduled cycle */
+    struct admission_item *item; /* its place among those that run */
     struct cancel cancel;
     /* Guarded by lock. */
     enum work_end end;
@@ -143,10 +168,15 @@ struct vault {
     struct store *state_store; /* may be the same as log_store */
     struct keys *keys;
     struct throttle *throttle;
+    struct zone *zone;   /* of the clock on the gateway's wall */
+    char *blackout_file; /* NULL: none */
+    struct keeper *keeper;
     struct cycle_options cycle_options;
     struct sched_rules rules;
+    struct admission_limits limits;
+    struct fleet_limits fleet_limits;
     bool auto_repair;
-    uint64_t opened_ms;
+    uint64_t opened_mono_ms;
     size_t worker_count;
     struct worker *workers;
     /* Held over catalog writes. */
@@ -158,7 +188,17 @@ struct vault {
     struct machine *machines;
     struct job *jobs;
     struct end *ends;
+    struct admission *cycle_lane, *quick_lane;
+    bool has_touched; /* some machine's wish is out of date */
+    uint64_t swept_ms;
     uint64_t last_event;
+    struct blackout blackout; /* the windows in force */
+    bool is_blackout_from_file;
+    bool was_in_blackout; /* as it was told last */
+    struct rate_calendar calendar;
+    uint64_t standing_bps; /* bound besides the calendar; 0: none */
+    /* The keeper's alone. */
+    uint64_t blackout_stamp; /* of the file as it was read last; 0: it was not there */
 };
 
 /* ---- vault.c ---- */
@@ -211,13 +251,25 @@ AUTO_CLEANUP(struct machine, machine_free);
 MUST_CHECK bool records_load(struct vault *vault, struct err *err);
 MUST_CHECK bool record_machine_remove(struct vault *vault, const struct machine *machine,
                                       struct err *err);
-/* Writes one of the rows that could not be written before. */
-void record_dirty(struct vault *vault);
+/* Writes one of the rows that could not be written before; false: none was written. */
+bool record_dirty(struct vault *vault);
 
 /* An event: catalog, log line, waiters. machine and job may be NULL. */
 void vault_event(struct vault *vault, const struct machine *machine,
                  const struct job *job, const char *level, const char *event,
                  const char *fmt, ...) PRINTF_LIKE(6, 7);
+
+/* ---- audit.c ---- */
+/* Whose call this thread serves; "kedged" for the vault's own threads. */
+const char *audit_who(void);
+/* "delta-sync -> paused, migration ready -> none"; false: neither state changed. */
+bool audit_moved(const struct machine_facts *before, const struct machine_facts *after,
+                 struct buf *out);
+/* moves: before and after. */
+void audit_asked(struct vault *vault, const struct machine *machine,
+                 const struct job *job, const struct machine_facts moves[2]);
+void audit_refused(struct vault *vault, const char *machine, const char *what,
+                   const struct err *why);
 
 /* ---- jobs.c ---- */
 struct op_step {
@@ -289,8 +341,8 @@ MUST_CHECK bool replica_make_whole(struct machine_io *io, struct err *err);
 enum end_role { END_SOURCE, END_TARGET };
 MUST_CHECK bool ends_load(struct vault *vault, struct err *err);
 void ends_close(struct vault *vault);
-/* Opens the source; it is the caller's alone until ends_source_give. Waits while another
- * one has it; deadline_ms 0: as long as the token allows. */
+/* Opens the source until ends_source_give. Waits while another one has it, when its kind
+ * serves one at a time; deadline_ms 0: as long as the token allows. */
 /* For those who show them: borrowed texts, valid while lock is held. */
 MUST_CHECK json_t *ends_view(struct vault *vault, enum end_role role);
 MUST_CHECK struct source *ends_source_take(struct vault *vault, const char *name,
@@ -308,5 +360,8 @@ MUST_CHECK json_t *view_vm(const char *test_name, const struct vm_info *info,
 MUST_CHECK json_t *view_verify(const struct machine_def *def,
                                const struct verify_result *result);
 uint32_t watch_percent(const struct cycle_watch *watch);
+/* Milliseconds to the end of the running cycle, by the rate of late; UINT64_MAX: not
+ * known. Caller holds lock. */
+uint64_t watch_eta_ms_locked(struct cycle_watch *watch);
 
 #endif

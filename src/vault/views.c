@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "vault/dispatch.h"
 #include "vault/ops.h"
 
 /* A new sample at most this often; each weighs as much as all the time before it. */
@@ -130,6 +131,18 @@ static void sample_locked(struct cycle_watch *watch)
     watch->sampled_stored_bytes = stored;
 }
 
+uint64_t watch_eta_ms_locked(struct cycle_watch *watch)
+{
+    uint64_t planned = watch->progress.planned_bytes, done = watch->progress.done_bytes;
+    if (!watch->is_running)
+        return UINT64_MAX;
+    sample_locked(watch);
+    if (watch->rate_bps < 1.0)
+        return UINT64_MAX;
+    return (uint64_t)((double)(planned - MIN_OF(planned, done)) * 1000.0 /
+                      watch->rate_bps);
+}
+
 static json_t *cycle_view_locked(struct cycle_watch *watch)
 {
     if (!watch->is_running)
@@ -137,7 +150,7 @@ static json_t *cycle_view_locked(struct cycle_watch *watch)
     const struct cycle_progress *p = &watch->progress;
     uint64_t planned = p->planned_bytes, done = p->done_bytes;
     json_t *view = json_object();
-    sample_locked(watch);
+    uint64_t eta_ms = watch_eta_ms_locked(watch);
     json_put_u64(view, "number", watch->number);
     json_put_text(view, "kind", cycle_kind_name(watch->kind));
     json_put_text(view, "phase", cycle_phase_name(watch->phase));
@@ -153,29 +166,34 @@ static json_t *cycle_view_locked(struct cycle_watch *watch)
     json_put_u64(view, "stored_bytes", p->stored_bytes);
     json_put_u64(view, "applied_bytes",
                  watch->applied.written_bytes + watch->applied.zeroed_bytes);
+    json_put_u64(view, "checked_bytes", p->checked_bytes);
+    json_put_u64(view, "lies", p->lies);
     json_put_u64(view, "compared_bytes", watch->compared_bytes);
     json_put_u64(view, "compare_total_bytes", watch->compare_total_bytes);
     json_put_u64(view, "rate_bps", (uint64_t)watch->rate_bps);
     json_put_u64(view, "sent_bps", (uint64_t)watch->sent_bps);
-    if (watch->rate_bps >= 1.0)
-        json_put_u64(view, "eta_ms",
-                     (uint64_t)((double)(planned - MIN_OF(planned, done)) * 1000.0 /
-                                watch->rate_bps));
-    else
+    if (eta_ms == UINT64_MAX)
         put_null(view, "eta_ms");
+    else
+        json_put_u64(view, "eta_ms", eta_ms);
     return view;
 }
 
 /* ---- a machine ---- */
 
-static json_t *disks_view(const struct machine_def *def)
+static json_t *disks_view_locked(const struct machine *machine)
 {
+    const struct machine_def *def = machine->def;
     json_t *list = json_array();
     for (size_t i = 0; i < def->disk_count; i++) {
         json_t *disk = json_object();
         json_put_text(disk, "label", def->disks[i].label);
         json_put_text(disk, "key", def->disks[i].key);
         json_put_u64(disk, "bytes", def->disks[i].disk_bytes);
+        json_put_text(disk, "datastore", def->disks[i].datastore);
+        const char *reading =
+            json_string_value(json_array_get(machine->watch.reading, i));
+        json_put_text(disk, "reading", reading ? reading : "");
         json_array_append_new(list, disk);
     }
     return list;
@@ -188,6 +206,21 @@ static json_t *allowed_view(const struct machine_facts *facts)
         struct err ignored = ERR_INIT;
         if (machine_allows(facts, (enum vault_operation)i, &ignored))
             json_array_append_new(list, json_string(operation_name(i)));
+    }
+    return list;
+}
+
+static json_t *refused_view(const struct machine_facts *facts)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < OP_COUNT; i++) {
+        struct err why = ERR_INIT;
+        if (machine_allows(facts, (enum vault_operation)i, &why))
+            continue;
+        json_t *refused = json_object();
+        json_put_text(refused, "operation", operation_name(i));
+        json_put_text(refused, "text", why.text);
+        json_array_append_new(list, refused);
     }
     return list;
 }
@@ -221,9 +254,9 @@ static json_t *job_brief(const struct job *job)
 static void put_states(json_t *view, const struct machine_facts *facts)
 {
     char status[STATE_STATUS_BYTES];
-    json_put_text(view, "state", machine_state_name(facts->state));
+    json_put_text(view, "state", machine_status_name(facts));
     json_put_text(view, "status", machine_status(facts, status));
-    json_put_text(view, "migration_state", migration_state_name(facts->migration));
+    json_put_text(view, "migration_state", migration_status_name(facts));
     json_put_text(view, "migration_status", migration_status(facts, status));
 }
 
@@ -247,22 +280,27 @@ static json_t *machine_view_locked(struct vault *vault, struct machine *machine)
     json_put_text(view, "name", machine->name);
     json_put_text(view, "source", machine->source);
     json_put_text(view, "target", machine->target);
+    json_put_text(view, "gateway", machine->gateway);
     put_states(view, &facts);
     json_put_take(view, "last_error",
                   error_view(machine->last_error.kind, machine->last_error.text));
     json_put_u64(view, "cpus", def->cpus);
     json_put_u64(view, "memory_bytes", def->memory_bytes);
     json_put_text(view, "firmware", def->firmware == FIRMWARE_UEFI ? "uefi" : "bios");
-    json_put_take(view, "disks", disks_view(def));
+    json_put_text(view, "host", def->host);
+    json_put_take(view, "disks", disks_view_locked(machine));
     json_put_take(view, "recovery_point", recovery_view(machine));
     bool is_scheduled = facts.state == STATE_DELTA || facts.state == STATE_INITIAL ||
                         facts.state == STATE_RESYNC || facts.state == STATE_RESUMING;
     put_ms(view, "next_cycle_at_ms",
            is_scheduled && !machine->watch.is_running ? machine->next_cycle_ms : 0);
+    json_put_take(view, "waiting",
+                  dispatch_waiting_view_locked(vault, machine, clock_wall_ms()));
     json_put_take(view, "allowed_operations", allowed_view(&facts));
     json_put_take(view, "job", job_brief(job_of_machine_locked(vault, machine)));
     json_put_take(view, "cycle", cycle_view_locked(&machine->watch));
     json_put_bool(view, "auto_repair", machine->auto_repair);
+    put_ms(view, "migration_job", machine->migration_job);
     json_put_take(view, "tests", json_deep_copy(machine->tests));
     if (machine->vm)
         json_put_take(view, "vm", json_deep_copy(machine->vm));
@@ -313,6 +351,7 @@ json_t *vault_list(struct vault *vault, struct err *err)
     json_t *list = json_array();
     {
         LOCK_GUARD(&vault->lock);
+        dispatch_expect_locked(vault, clock_wall_ms());
         for (struct machine *m = vault->machines; m; m = m->next) {
             if (!m->is_gone)
                 json_array_append_new(list, machine_view_locked(vault, m));
@@ -336,8 +375,12 @@ json_t *vault_show(struct vault *vault, const char *name, struct err *err)
     {
         LOCK_GUARD(&vault->lock);
         struct machine *machine = machine_find_locked(vault, name);
-        if (machine)
+        dispatch_expect_locked(vault, clock_wall_ms());
+        if (machine) {
+            struct machine_facts facts = machine_facts_locked(machine);
             view = machine_view_locked(vault, machine);
+            json_put_take(view, "refused_operations", refused_view(&facts));
+        }
     }
     if (!view) {
         (void)err_set(err, FAIL_GONE,

@@ -7,6 +7,7 @@ format got a new version. Seeds of crashes are added by hand and not touched by 
 """
 import pathlib
 import struct
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden"
@@ -44,6 +45,117 @@ def shape(kind, offset, length, method, pieces=()):
         struct.pack("<HH", *piece) for piece in pieces)
 
 
+def piece(op_id, read, offset, plain, method=0, packed=None):
+    """One NFC answer: head, payload, data; of read `read` of the target (mode 1)."""
+    data = plain if packed is None else packed
+    return struct.pack("<IIIIQIIQIIIII", 0xA100DA7A, 7, 44, op_id, 0, 1, method, read * 131072,
+                       131072, offset, len(plain), len(data), 0) + data
+
+
+def skipz(total, *runs):
+    return struct.pack("<II", total, 0) + b"".join(
+        struct.pack("<II", at, len(data)) + data for at, data in runs)
+
+
+def nfc():
+    text = bytes(range(1, 65)) * 1024
+    far = bytes([31 | 32]) + bytes(32) + (bytes([31]) + bytes(range(32))) * 300 + bytes([0x5f, 255, 1, 0])
+    put("nfc", "skipz", b"\x00\x03\x7f\x00" + skipz(65536, (512, text[:700]), (60000, b"x" * 100)))
+    put("nfc", "skipz-empty", b"\x00\x03\x7f\x00" + skipz(65536))
+    put("nfc", "zlib", b"\x00\x01\x7f\x00" + zlib.compress(text, 1))
+    put("nfc", "fastlz-run", b"\x00\x02\x00\x00" + bytes([0, 97, 0xe0, 246, 0, 0xe0, 246, 0, 0, 9]))
+    put("nfc", "fastlz-2-run", b"\x00\x02\x00\x00" + bytes([32, 97, 0xe0, 255, 247, 0]))
+    put("nfc", "fastlz-2-far", b"\x00\x02\x13\x00" + far)
+    put("nfc", "answers", b"\x01" + piece(5, 1, 65536, text) + piece(4, 0, 0, text) +
+        piece(5, 1, 0, bytes(65536), 3, skipz(65536)) +
+        piece(7, 3, 512, text[:512], 3, skipz(512, (0, b"ab"))) + piece(4, 0, 65536, text))
+    put("nfc", "answers-zlib", b"\x01" + piece(6, 2, 0, text, 1, zlib.compress(text)) +
+        piece(6, 2, 65536, text, 1, zlib.compress(text)) + piece(6, 2, 0, text))
+    put("nfc", "opened", b"\x02" + struct.pack("<8xQII4xQIIII8x", 0x1122, 2, 0x1e, 1 << 30, 512,
+                                              130, 255, 63))
+    put("nfc", "refusal", b"\x02" + struct.pack("<II", 11, 0) + b"permission check failed\0")
+    put("nfc", "thumbprint", b"\x02" + b":".join(b"%02X" % i for i in range(20)))
+
+
+def soap():
+    """Byte 0: 0 any XML, 1 a machine, then the types of fuzz_soap.c in its order."""
+    machine = (GOLDEN / "vim25" / "machine.xml").read_bytes().replace(
+        b"RetrievePropertiesExResponse", b"MResponse")
+    envelope = ('<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/" '
+                'xmlns:_XMLSchema-instance="http://www.w3.org/2001/XMLSchema-instance"><S:Body>{}</S:Body></S:Envelope>')
+
+    def answer(pick, name, inner):
+        body = envelope.format(f"<MResponse><returnval>{inner}</returnval></MResponse>")
+        put("soap", name, bytes([pick]) + body.encode())
+
+    put("soap", "xml", b"\x00<a x='1'><!-- c --><b>t&amp;&#x65e5;</b><c><![CDATA[z]]></c><?p q?></a>")
+    put("soap", "machine", b"\x01" + machine)
+    put("soap", "fault", b"\x02" + envelope.format(
+        "<S:Fault><faultcode>c</faultcode><faultstring/><detail><NoPermissionFault "
+        "_XMLSchema-instance:type='v:NoPermission'><object type='Folder'>g</object><privilegeId>P.Q</privilegeId>"
+        "<faultMessage><message>m</message></faultMessage></NoPermissionFault></detail></S:Fault>").encode())
+    answer(2, "changes", "<startOffset>0</startOffset><length>9223372036854775807</length>"
+           "<changedArea><start>-1</start><length>512</length></changedArea>"
+           "<changedArea><length>1</length><start>0</start></changedArea>")
+    answer(3, "task", "<state>error</state><error><fault _XMLSchema-instance:type='NoDiskSpace'><file>f</file></fault>"
+           "<localizedMessage>full</localizedMessage></error><result><any/></result><progress>95</progress>")
+    answer(4, "ticket", "<host>h</host><port>902</port><sslThumbprint>AA:BB</sslThumbprint><service>nfc</service>"
+           "<serviceVersion>1.1</serviceVersion><sessionId>s</sessionId>")
+    answer(5, "privileges", "<entity type='VirtualMachine'>vm-1</entity><privAvailability><privId>A.B</privId>"
+           "<isGranted>true</isGranted></privAvailability>")
+    answer(6, "content", "<rootFolder type='Folder'>d</rootFolder><propertyCollector type='P'>p</propertyCollector>"
+           "<about><name>n</name><apiType>HostAgent</apiType><apiVersion>8</apiVersion></about>")
+    answer(8, "device", "<key>2000</key><backing _XMLSchema-instance:type='A'><fileName>a</fileName><parent><fileName>b"
+           "</fileName><parent/></parent></backing><capacityInKB>1</capacityInKB>")
+    answer(10, "snapshots", "<currentSnapshot type='S'>s</currentSnapshot><rootSnapshotList><snapshot type='S'>s"
+           "</snapshot><createTime>2026-01-01T00:00:00.5+01:00</createTime><childSnapshotList><snapshot type='S'>t"
+           "</snapshot></childSnapshotList></rootSnapshotList>")
+
+
+def azure():
+    put("azure", "list", b"\x00<?xml version=\"1.0\"?><EnumerationResults ContainerName=\"c\"><Blobs>"
+        b"<Blob><Name>p/a/1</Name><Properties><Content-Length>4096</Content-Length></Properties></Blob>"
+        b"<Blob><Name>p/a/2</Name><Properties><Content-Length>0</Content-Length><ResourceType>file"
+        b"</ResourceType></Properties></Blob></Blobs><NextMarker>next</NextMarker></EnumerationResults>")
+    put("azure", "error-xml", b"\x01HTTP/1.1 403 Answer\r\nx-ms-error-code: AuthenticationFailed\r\n"
+        b"Date: Sun, 22 Nov 2026 06:00:18 GMT\r\nx-ms-request-id: 1\r\n\r\n\x00"
+        b"<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code><Message>no; never</Message></Error>")
+    put("azure", "error-json", b"\x01HTTP/1.1 401 Answer\r\n\r\n\x00{\"error\": \"invalid_client\", "
+        b"\"error_description\": \"AADSTS7000215: Invalid client secret.\"}")
+    put("azure", "token", b"\x02{\"access_token\": \"abc\", \"expires_on\": \"4070908800\"}")
+    put("azure", "address", b"\x03https://lsa1.blob.core.windows.net/logs/site-1")
+    put("azure", "address-local", b"\x03http://[::1]:10000/dev1/logs/a/b")
+    put("azure", "date", b"\x04Sun, 22 Nov 2026 06:00:18 GMT")
+    put("azure", "sas", b"\x04sv=2020-12-06&se=2026-11-22T06%3A00%3A18Z&sig=x")
+
+
+def zone_file():
+    """Two transitions and a rule: what a compiled zone looks like."""
+    def block(width, times):
+        head = b"TZif2" + bytes(15) + struct.pack(">6I", 0, 0, 0, len(times), 2, 8)
+        kinds = struct.pack(">iBB", 3600, 0, 0) + struct.pack(">iBB", 7200, 1, 4)
+        return (head + b"".join(struct.pack(width, t) for t in times) + bytes([1, 0]) + kinds +
+                b"CET\0CES\0")
+    times = (1774746000, 1792890000)
+    return block(">i", times) + block(">q", times) + b"\nCET-1CEST,M3.5.0,M10.5.0/3\n"
+
+
+def fleet():
+    put("fleet", "full", b"name,size_gib,used_pct,host,datastore,disks,churn_mib_per_h,pattern,"
+        b"gateway,read_mib_per_s\ndb1,500,70,esx3,ds1;ds2,4,900,scattered,gw1,80.5\n"
+        b"web1,40,,esx3,ds1,60,0,skewed,,0\n")
+    put("fleet", "quotes", b'name,size_gib,host\r\n# x\r\n"a",0,"b ""c"", d"\r\n')
+    put("fleet", "large", b"size_gib,name\n1048576,m\n")
+
+
+def week():
+    put("week", "blackout", b"\x00Monday;7:00;7h | Tuesday;8:00;1d7h | Sunday;22:30;8m")
+    put("week", "blackout-joined", b"\x00Friday;23:00;2d | Sunday;1:30;366d")
+    put("week", "calendar", b"\x01Mon-Fri 08:00-18:00 10MB/s; Sat,Sun 22:00-6:00 80Mbit/s; * 0")
+    put("week", "file", b'\x02{"BlackoutWindows": "Monday;7:00;7h", "HostBufferSizeInMB": 128}')
+    put("week", "zone", b"\x03" + zone_file())
+
+
 def main():
     put("bitmap", "golden", b"\x00" + golden("bitmap"))
     put("bitmap", "golden-fixed", b"\x01" + golden("bitmap")[:-8])
@@ -67,6 +179,11 @@ def main():
     put("segment", "shape-span", shape(1, 0, 2048, 1, ((0, 2048),)))
     put("segment", "shape-pieces", shape(1, 2040, 8, 2, ((0, 1), (2, 3), (7, 1))))
     put("segment", "shape-zero", shape(2, 5, 4000, 0))
+    nfc()
+    soap()
+    azure()
+    fleet()
+    week()
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@
 struct fake_event {
     uint64_t ts_ms;
     char text[160];
+    char who[64];
 };
 
 struct fake_job {
     enum vault_operation operation;
     char machine[64];
+    char who[64];
     char key[160];
     uint64_t started_ms;
     bool is_canceled;
@@ -40,10 +42,8 @@ struct vault {
 static struct vault the_vault;
 static _Atomic uint64_t calls;
 static char last_options[4096];
+static _Thread_local char who_calls[64];
 
-static const char *const OPERATIONS[] = {
-    "replicate",    "sync",    "pause",    "resume", "stop",  "test-migrate",
-    "test-cleanup", "migrate", "complete", "verify", "resync"};
 static const char *const MACHINES[] = {"db1", "web1", "app1", "old1"};
 
 uint64_t fake_vault_calls(void)
@@ -61,6 +61,12 @@ static void add_event_locked(const char *text)
     struct fake_event *event = &the_vault.events[the_vault.event_count++ % MAX_EVENTS];
     event->ts_ms = clock_wall_ms();
     text_copy(event->text, sizeof event->text, text);
+    text_copy(event->who, sizeof event->who, who_calls);
+}
+
+void vault_act_as(const char *who)
+{
+    text_copy(who_calls, sizeof who_calls, who);
 }
 
 void fake_vault_event(const char *text)
@@ -88,21 +94,6 @@ struct vault *vault_open(const struct vault_options *options, struct err *err)
 void vault_close(struct vault *vault)
 {
     (void)vault;
-}
-
-const char *vault_operation_name(enum vault_operation operation)
-{
-    return OPERATIONS[operation];
-}
-
-bool vault_operation_from_name(const char *name, enum vault_operation *ret)
-{
-    for (size_t i = 0; i < OP_COUNT; i++)
-        if (strcmp(OPERATIONS[i], name) == 0) {
-            *ret = (enum vault_operation)i;
-            return true;
-        }
-    return false;
 }
 
 static bool gone(const char *what, const char *name, struct err *err)
@@ -360,9 +351,11 @@ static bool start_job(const char *machine, enum vault_operation operation,
     struct fake_job *job = &the_vault.jobs[the_vault.job_count++];
     *job = (struct fake_job){.operation = operation, .started_ms = clock_wall_ms()};
     text_copy(job->machine, sizeof job->machine, machine);
+    text_copy(job->who, sizeof job->who, who_calls);
     text_copy(job->key, sizeof job->key, key ? key : "");
     char text[160];
-    (void)snprintf(text, sizeof text, "%s of %s started", OPERATIONS[operation], machine);
+    (void)snprintf(text, sizeof text, "%s of %s started", vault_operation_name(operation),
+                   machine);
     add_event_locked(text);
     *ret_job = the_vault.job_count;
     return true;
@@ -411,8 +404,8 @@ static json_t *job_view(uint64_t id)
     json_t *out = json_pack(
         "{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:I, s:n, s:n, s:n, s:n}", "id",
         (json_int_t)id, "machine", job->machine, "machine_id",
-        "00112233445566778899aabbccddeeff", "operation", OPERATIONS[job->operation],
-        "state",
+        "00112233445566778899aabbccddeeff", "operation",
+        vault_operation_name(job->operation), "state",
         job->is_canceled ? "canceled"
         : is_failed      ? "failed"
         : done == 5      ? "succeeded"
@@ -422,6 +415,7 @@ static json_t *job_view(uint64_t id)
         (json_int_t)job->started_ms, "ended_ms", "options", "result", "error");
     if (!out)
         abort();
+    json_put_text(out, "who", job->who);
     if (is_over)
         json_put_u64(out, "ended_ms", job->started_ms + the_vault.job_ms);
     if (is_failed)
@@ -484,9 +478,10 @@ json_t *vault_events(struct vault *vault, uint64_t since, uint64_t limit, struct
         const struct fake_event *event = &vault->events[id % MAX_EVENTS];
         id++;
         (void)json_array_append_new(
-            list, json_pack("{s:I, s:I, s:s, s:n, s:s, s:s, s:s}", "id", (json_int_t)id,
-                            "ts_ms", (json_int_t)event->ts_ms, "machine", "db1", "job",
-                            "level", "info", "event", "fake", "text", event->text));
+            list,
+            json_pack("{s:I, s:I, s:s, s:n, s:s, s:s, s:s, s:s}", "id", (json_int_t)id,
+                      "ts_ms", (json_int_t)event->ts_ms, "machine", "db1", "job", "level",
+                      "info", "event", "fake", "who", event->who, "text", event->text));
     }
     json_put_take(out, "events", list);
     json_put_u64(out, "next", MAX_OF(id, since));
@@ -507,6 +502,28 @@ void vault_wait(struct vault *vault, uint64_t since, uint64_t deadline_ms,
     }
 }
 
+json_t *vault_plan(struct vault *vault, const json_t *request, struct err *err)
+{
+    (void)vault;
+    (void)request;
+    (void)err;
+    atomic_fetch_add(&calls, 1);
+    json_t *row = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:n, s:n, s:n, s:n, s:b, s:n, "
+        "s:n}",
+        "name", "web1", "gateway", "local", "host", "esx1", "used_bytes",
+        (json_int_t)(40 * GIB), "churn_bytes_hour", (json_int_t)GIB, "refused", 0,
+        "initial_start_ms", (json_int_t)1, "initial_end_ms", (json_int_t)2,
+        "initial_wait_ms", (json_int_t)0, "delta_ms", "delta_longest_ms", "delta_bytes",
+        "delta_every_ms", "keeps_up", 1, "cutover_ms", "cutover_wait_ms");
+    return json_pack("{s:I, s:i, s:I, s:n, s:n, s:i, s:i, s:i, s:b, s:I, s:i, s:[o]}",
+                     "start_ms", (json_int_t)1, "machine_count", 1, "initial_end_ms",
+                     (json_int_t)2, "delta_longest_ms", "cutover_longest_ms",
+                     "cutover_at_once", 1, "refused", 0, "unfinished", 0, "is_whole", 1,
+                     "bandwidth_bps", (json_int_t)125000000, "sent_pct", 70, "machines",
+                     row);
+}
+
 json_t *vault_throttle_get(struct vault *vault, struct err *err)
 {
     (void)err;
@@ -522,6 +539,59 @@ bool vault_throttle_set(struct vault *vault, uint64_t bytes_per_second, struct e
     LOCK_GUARD(&vault->lock);
     vault->throttle_bps = bytes_per_second;
     return true;
+}
+
+bool vault_throttle_calendar_set(struct vault *vault, const char *text, struct err *err)
+{
+    (void)vault;
+    atomic_fetch_add(&calls, 1);
+    text_copy(last_options, sizeof last_options, text);
+    return strcmp(text, "never") != 0 ||
+           err_set(err, FAIL_INPUT, "rule 1, character 1 at 'never': write days");
+}
+
+json_t *vault_blackout_get(struct vault *vault, struct err *err)
+{
+    (void)vault, (void)err;
+    atomic_fetch_add(&calls, 1);
+    return json_pack("{s:s, s:s, s:n, s:b, s:s, s:n, s:I}", "windows", "Monday;7:00;7h",
+                     "time_zone", "Europe/Berlin", "file", "inside", 0, "window",
+                     "Monday;7:00;7h", "until_ms", "next_start_ms",
+                     (json_int_t)clock_wall_ms() + 3600000);
+}
+
+bool vault_blackout_set(struct vault *vault, const char *windows, struct err *err)
+{
+    (void)vault;
+    atomic_fetch_add(&calls, 1);
+    text_copy(last_options, sizeof last_options, windows);
+    return strcmp(windows, "Mondy") != 0 ||
+           err_set(err, FAIL_INPUT, "window 1, character 1 at 'Mondy': write the day");
+}
+
+static json_t *one_orphan(void)
+{
+    return json_pack("{s:[{s:s, s:s, s:s, s:s, s:b}]}", "orphans", "kind", "log objects",
+                     "machine", "old2", "machine_id", "00112233445566778899aabbccddeeff",
+                     "what", "3 objects, 4096 bytes", "ours", 1);
+}
+
+json_t *vault_orphans(struct vault *vault, struct err *err)
+{
+    (void)vault, (void)err;
+    atomic_fetch_add(&calls, 1);
+    return one_orphan();
+}
+
+json_t *vault_orphans_clean(struct vault *vault, struct err *err)
+{
+    return vault_orphans(vault, err);
+}
+
+uint64_t vault_last_event(struct vault *vault)
+{
+    LOCK_GUARD(&vault->lock);
+    return vault->event_count;
 }
 
 json_t *vault_status(struct vault *vault, struct err *err)

@@ -90,7 +90,7 @@ expect 6 "1 blocker" "$kedge" source check kvm
 expect 5 "there is no source" "$kedge" source check nope
 expect 2 "'qmp' is missing" "$kedge" source add n qemu
 expect 2 "is not a known field" "$kedge" source add n qemu --qmp q --cpus 2
-expect 2 "one of 'qemu', 'image'" "$kedge" source add n vax
+expect 2 "it must be one of " "$kedge" source add n vax
 expect 0 "source 'n' added" "$kedge" source add n qemu --qmp q
 expect 6 "exists already" "$kedge" source add kvm qemu --qmp q
 expect 0 "removed" "$kedge" source remove kvm
@@ -99,7 +99,7 @@ expect 0 "here" "$kedge" target list
 expect 5 "there is no target" "$kedge" target remove nope
 expect 0 "replicate db2: done" "$kedge" replicate kvm db2
 expect 5 "there is no target" "$kedge" replicate kvm db2 --target nope
-for op in sync pause resume stop test-migrate test-cleanup migrate complete verify; do
+for op in sync pause resume repair stop test-migrate test-cleanup migrate complete verify; do
     expect 0 "$op web1: done" "$kedge" $op web1
 done
 expect 11 "input/output error" "$kedge" resync web1
@@ -115,8 +115,23 @@ expect 0 "vault opened" "$kedge" events
 expect 0 '"event"' "$kedge" events --json
 expect 0 "20.0 MiB/s" "$kedge" throttle 20M
 expect 0 '20971520' "$kedge" throttle --json
-expect 2 "is not a size" "$kedge" throttle fast
+expect 2 "is not a rate" "$kedge" throttle fast
+expect 0 "10.0 MiB/s" "$kedge" throttle set 10MB/s
+expect 0 "9.5 MiB/s" "$kedge" throttle set 80Mbit/s
+expect 2 "needs RATE" "$kedge" throttle set
+expect 0 "off" "$kedge" throttle set off
+expect 0 "throttle:" "$kedge" throttle calendar 'Mon-Fri 08:00-18:00 10MB/s; * 0'
+expect 2 "rule 1, character 1" "$kedge" throttle calendar never
 expect 0 "off" "$kedge" throttle 0
+expect 0 "next:    'Monday;7:00;7h'" "$kedge" blackout show
+expect 0 "Europe/Berlin" "$kedge" blackout set 'Monday;7:00;7h'
+expect 2 "window 1, character 1" "$kedge" blackout set Mondy
+expect 0 '"windows"' "$kedge" blackout clear --json
+expect 2 "needs one more word" "$kedge" blackout
+expect 0 "log objects" "$kedge" orphans list
+expect 0 '"ours": true' "$kedge" orphans clean --json
+expect 0 "(uid:" "$kedge" events --last 5
+expect 0 '"who": "uid:' "$kedge" job 2 --json
 expect 0 '"3.1.0"' "$kedge" openapi
 expect 0 "kedge 0" "$kedge" version
 expect 0 "Usage" bash -c "'$kedge' help | sed s/usage/Usage/"
@@ -127,9 +142,10 @@ expect 2 "there is bash and zsh" "$kedge" completion fish
 url="http://127.0.0.1:$port"
 expect 0 "Delta sync" "$kedge" --url "$url" --token-file data/api.token list
 expect 2 "needs --token-file" "$kedge" --url "$url" list
+expect 0 '"who": "api-token"' "$kedge" --url "$url" --token-file data/api.token sync web1 --json
 echo wrong >wrong.token && chmod 600 wrong.token
 expect 4 "the token is wrong" "$kedge" --url "$url" --token-file wrong.token list
-expect 2 "is not a URL" "$kedge" --url "ftp://x" --token-file data/api.token list
+expect 2 "is not the address of a server" "$kedge" --url "ftp://x" --token-file data/api.token list
 expect 2 "contradict" "$kedge" --url "$url" --socket /s --token-file data/api.token list
 
 sed -i 's/^throttle = .*/throttle = 5M/; s/^job_threads = .*/job_threads = 9/' kedge.conf
@@ -160,6 +176,7 @@ same doc/man/kedge.1 "$kedge" help --man
 same doc/man/kedged.8 "$kedged" --print-man=kedged
 same doc/man/kedged.conf.5 "$kedged" --print-man=kedged.conf
 same doc/api.md "$kedged" --print-man=api.md
+same doc/states.md "$kedged" --print-man=states.md
 same completion/kedge.bash "$kedge" completion bash
 same completion/_kedge "$kedge" completion zsh
 expect 0 "" bash -n "$root/completion/kedge.bash"

@@ -46,45 +46,51 @@ static void test_backoff(void **state)
     assert_int_equal(sched_backoff_ms(UINT32_MAX, 0), 150000);
 }
 
-static struct sched_candidate candidate(enum sched_class class, bool is_ongoing,
-                                        uint64_t due_ms, uint64_t order)
-{
-    return (struct sched_candidate){class, is_ongoing, due_ms, order, true};
-}
-
-static void test_who_goes_first(void **state)
+static void test_ranks(void **state)
 {
     (void)state;
-    uint64_t next;
-    struct sched_candidate c[] = {
-        candidate(SCHED_DELTA, false, 10, 1),
-        candidate(SCHED_INITIAL, false, 90, 2),
-        candidate(SCHED_DELTA, true, 95, 3),
-        candidate(SCHED_ON_DEMAND, false, 99, 4),
-        candidate(SCHED_ON_DEMAND, false, 99, 3),
+    /* on-demand > what is under way > initial > delta > what fails again and again */
+    static const struct {
+        enum sched_class class;
+        bool is_ongoing;
+        uint32_t failures;
+    } order[] = {
+        {SCHED_ON_DEMAND, true, 9}, {SCHED_ON_DEMAND, false, 0}, {SCHED_INITIAL, true, 3},
+        {SCHED_DELTA, true, 1},     {SCHED_INITIAL, false, 0},   {SCHED_DELTA, false, 0},
+        {SCHED_INITIAL, true, 4},
     };
-    assert_int_equal(sched_pick(c, 5, 100, &next), 4); /* on-demand, asked for first */
-    assert_int_equal(sched_pick(c, 3, 100, &next), 2); /* under way already */
-    assert_int_equal(sched_pick(c, 2, 100, &next), 1); /* initial before delta */
-    assert_int_equal(sched_pick(c, 1, 100, &next), 0);
-    assert_int_equal(sched_pick(c, 0, 100, &next), 0);
-    assert_true(next == UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_COUNT(order); i++)
+        assert_int_equal(
+            sched_rank(order[i].class, order[i].is_ongoing, order[i].failures), i);
+    assert_int_equal(sched_rank(SCHED_DELTA, true, UINT32_MAX), SCHED_RANKS - 1);
 }
 
-static void test_what_is_not_due_waits(void **state)
+static void test_classes(void **state)
 {
     (void)state;
-    uint64_t next;
-    struct sched_candidate c[] = {
-        candidate(SCHED_ON_DEMAND, false, 300, 1),
-        candidate(SCHED_DELTA, false, 200, 2),
-        candidate(SCHED_DELTA, false, 50, 3),
-    };
-    assert_int_equal(sched_pick(c, 3, 100, &next), 2);
-    assert_int_equal(next, 200);
-    c[2].can_start_now = false; /* its machine is worked on */
-    assert_int_equal(sched_pick(c, 3, 100, &next), 3);
-    assert_int_equal(next, 200);
+    assert_int_equal(sched_class_of(OP_REPLICATE, false), SCHED_INITIAL);
+    assert_int_equal(sched_class_of(OP_MIGRATE, true), SCHED_ON_DEMAND);
+    assert_int_equal(sched_class_of(OP_SYNC, true), SCHED_ON_DEMAND);
+    assert_int_equal(sched_class_of(OP_SYNC, false), SCHED_INITIAL);
+    assert_int_equal(sched_class_of(OP_RESUME, true), SCHED_DELTA);
+    assert_int_equal(sched_class_of(OP_RESUME, false), SCHED_INITIAL);
+    assert_int_equal(sched_class_of(OP_RESYNC, true), SCHED_DELTA);
+    assert_int_equal(sched_class_of(OP_REPAIR, true), SCHED_DELTA);
+}
+
+static void test_which_machines_have_a_schedule(void **state)
+{
+    (void)state;
+    struct machine_facts facts = {.name = "vm", .migration = MIGRATION_TEST_PENDING};
+    for (unsigned s = 0; s < STATE_COUNT; s++) {
+        facts.state = (enum machine_state)s;
+        bool runs = s == STATE_INITIAL || s == STATE_DELTA || s == STATE_RESUMING ||
+                    s == STATE_RESYNC;
+        facts.migration = MIGRATION_TEST_PENDING;
+        assert_int_equal(sched_runs_by_schedule(&facts), runs);
+        facts.migration = MIGRATION_RUNNING;
+        assert_false(sched_runs_by_schedule(&facts));
+    }
 }
 
 int main(void)
@@ -92,8 +98,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next_delta),
         cmocka_unit_test(test_backoff),
-        cmocka_unit_test(test_who_goes_first),
-        cmocka_unit_test(test_what_is_not_due_waits),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_which_machines_have_a_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
