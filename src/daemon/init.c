@@ -2,8 +2,10 @@
 /*
  * `kedged --init`: also behind `kedge init`, which must not know how keys look.
  *
- * N1  nothing is overwritten: every file is looked for before the first is made;
- * N2  the configuration is written last: a daemon never finds one without its key.
+ * N1  nothing is overwritten: a configuration that is there ends it, key and token that
+ *     are there are kept;
+ * N2  the configuration is written last: a daemon never finds one without its key, and an
+ *     init that was interrupted goes on when it is called again.
  */
 #include "daemon/init.h"
 
@@ -58,11 +60,12 @@ static bool make_all(const char *config_path, const struct config *config,
                      struct err *err)
 {
     AUTO(buf_release) struct buf text = {0};
-    if (!must_not_exist(config_path, err) || !must_not_exist(config->key_file, err) ||
-        !must_not_exist(config->token_file, err))
+    if (!must_not_exist(config_path, err) || !file_make_dirs(config->data_dir, err) ||
+        !file_make_dirs(config->run_dir, err))
         return false;
-    if (!file_make_dirs(config->data_dir, err) || !file_make_dirs(config->run_dir, err) ||
-        !keys_file_create(config->key_file, err) || !make_token(config->token_file, err))
+    if (!file_exists(config->key_file) && !keys_file_create(config->key_file, err))
+        return false;
+    if (!file_exists(config->token_file) && !make_token(config->token_file, err))
         return false;
     config_print(config, &text);
     return file_write_durable(config_path, text.data, text.bytes, 0600, err);

@@ -111,7 +111,7 @@ struct vim_machine {
     bool has_tools_running;
     const char *tools_status; /* toolsVersionStatus2: "guestToolsCurrent", ... */
     bool is_cbt_supported;    /* capability.changeTrackingSupported; true when the server
-                            * does not say */
+                               * does not say */
     bool is_cbt_enabled;      /* the machine's flag; the truth is each change_id */
     bool is_consolidation_needed;
     bool is_fault_tolerant;
