@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -26,9 +28,17 @@ static bool check_device(const char *path, uint64_t disk_bytes, int *ret_fd,
                          struct err *err)
 {
     uint64_t device_bytes;
+    int is_read_only = 0;
     AUTO(close_fd) int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "open device '%s'", path);
+    /* open() lets it pass. */
+    if (ioctl(fd, BLKROGET, &is_read_only) == 0 && is_read_only)
+        return err_set(
+            err, FAIL_INPUT,
+            "device '%s' is read-only; make it writable (blockdev --setrw), or "
+            "choose another one",
+            path);
     if (!file_size(fd, path, &device_bytes, err))
         return false;
     if (device_bytes < disk_bytes)

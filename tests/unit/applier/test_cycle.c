@@ -42,6 +42,15 @@ static void make_loop(struct rig *rig, size_t disk, char *ret, size_t ret_bytes)
                        buf_text(&out));
 }
 
+/* It is the device's own, and stays when the loop goes. */
+static void set_read_only(const char *device, bool is_read_only)
+{
+    struct err err = ERR_INIT;
+    const char *const argv[] = {"blockdev", is_read_only ? "--setro" : "--setrw", device,
+                                NULL};
+    must(process_run(argv, 10000, NULL, NULL, &err), &err);
+}
+
 static void drop_loop(const char *device)
 {
     struct err err = ERR_INIT;
@@ -95,6 +104,13 @@ static void replica_on_block_devices(void **state)
     rig->device_map = map;
     open_target(rig);
     rig->applier.target = rig->target;
+    set_read_only(devices[0], true);
+    set_read_only(devices[1], false);
+    assert_false(target_replica_create(rig->target, &rig->machine, &err));
+    print_message("%s\n", err.text);
+    assert_non_null(strstr(err.text, "is read-only"));
+    err_clear(&err);
+    set_read_only(devices[0], false);
     must(target_replica_create(rig->target, &rig->machine, &err), &err);
     fill(rig);
     cycle_must_work(rig, CYCLE_INITIAL);
