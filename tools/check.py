@@ -115,12 +115,12 @@ def tier_crash():
     step("crash: every fault point, random kills", ["tests/fault/crash_sweep.py", "--quick",
                                                     str(ROOT / "build-gcc")])
     step("crash: kill -9 at the points of every kind of job",
-         ["tests/fault/job_sweep.py", "--quick", str(ROOT / "build-gcc")])
+         ["tests/fault/job_sweep.py", "--quick", "--sample", "6", str(ROOT / "build-gcc")])
     step("crash: no space left at each store", ["tests/fault/no_space.py",
                                                 str(ROOT / "build-gcc")])
     step("crash: a disk cut and grown unseen", ["tests/fault/resize_unseen.py",
                                                 str(ROOT / "build-gcc")])
-    step("crash: power cuts", ["tests/fault/power_cut/power_cut.py", "--cuts", "40",
+    step("crash: power cuts", ["tests/fault/power_cut/power_cut.py", "--cuts", "20",
                                str(ROOT / "build-gcc")])
     step("crash: the source dies in its initial cycle", ["tests/fault/dead_source.py",
                                                          str(ROOT / "build-gcc")])

@@ -9,10 +9,12 @@ without the point, and
   - the catalog keeps its rules (catalog_check.py), and nothing is left over;
   - where there is a replica, it equals its source.
 
-  job_sweep.py [--quick] [--only OPERATION] [--point NAME] BUILD
---quick: for CI: the points of jobs, catalog and target once each; the rest is crash_sweep's."""
+  job_sweep.py [--quick] [--sample N] [--seed S] [--only OPERATION] [--point NAME] BUILD
+--quick: the points of jobs, catalog and target only; the others are crash_sweep's, too.
+--sample: so many for each kind of job, drawn by the seed, which is printed. CI does both."""
 import argparse
 import pathlib
+import random
 import re
 import shutil
 import sys
@@ -214,32 +216,41 @@ class Bench:
         return [p for p in POINTS if p in found]
 
 
+def trials(points, options, rng):
+    """(point, visit) to try, in the order in which a job reaches them."""
+    found = []
+    for point in points:
+        if options.point and options.point != point:
+            continue
+        if options.quick and not options.point and not point.startswith(QUICK):
+            continue
+        visits = MANY.get(point, (1,))
+        found += [(point, visit) for visit in (visits[:2] if options.quick else visits)]
+    if options.sample and options.sample < len(found):
+        drawn = set(rng.sample(range(len(found)), options.sample))
+        found = [trial for i, trial in enumerate(found) if i in drawn]
+    return found
+
+
 def sweep(folder, options):
-    failures, tried = [], 0
+    failures, tried, rng = [], 0, random.Random(options.seed)
     bench = Bench(folder, options.build)
     try:
         for operation in Bench.JOBS:
             if options.only and options.only != operation:
                 continue
-            points = bench.reached(operation)
-            for point in points:
-                if options.point and options.point != point:
-                    continue
-                if options.quick and not options.point and not point.startswith(QUICK):
-                    continue
-                visits = MANY.get(point, (1,))
-                for visit in visits[:2] if options.quick else visits:
-                    tried += 1
-                    try:
-                        bench.try_point(operation, point, visit)
-                        print(f"ok      {operation} {point}@{visit}", flush=True)
-                    except (Failed, catalog_check.Broken) as why:
-                        tail = (bench.lab.dir / "kedged.log").read_text(errors="replace")
-                        failures.append(f"{operation} {point}@{visit}: {why}")
-                        print(f"FAILED  {failures[-1]}\n  "
-                              + "\n  ".join(tail.splitlines()[-12:]), flush=True)
-                        bench.lab.close()
-                        bench = Bench(folder, options.build)
+            for point, visit in trials(bench.reached(operation), options, rng):
+                tried += 1
+                try:
+                    bench.try_point(operation, point, visit)
+                    print(f"ok      {operation} {point}@{visit}", flush=True)
+                except (Failed, catalog_check.Broken) as why:
+                    tail = (bench.lab.dir / "kedged.log").read_text(errors="replace")
+                    failures.append(f"{operation} {point}@{visit}: {why}")
+                    print(f"FAILED  {failures[-1]}\n  "
+                          + "\n  ".join(tail.splitlines()[-12:]), flush=True)
+                    bench.lab.close()
+                    bench = Bench(folder, options.build)
     finally:
         bench.lab.close()
     return failures, tried
@@ -249,9 +260,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--only")
     parser.add_argument("--point")
     options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kedge-jobs-", dir="/var/tmp") as top:
         failures, tried = sweep(pathlib.Path(top) / "lab", options)

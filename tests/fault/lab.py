@@ -136,13 +136,15 @@ class Lab:
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "KEDGE_CONFIG": str(self.dir / "k/kedge.conf")})
         until = time.monotonic() + timeout
-        while run.poll() is None:
-            if revive and self.daemon and not self.is_up():
-                self.start_kedged()
-            if time.monotonic() > until:
-                run.kill()
-            time.sleep(0.01)
-        out, err = run.communicate()
+        while True:
+            try:
+                out, err = run.communicate(timeout=0.01)  # drains: a full pipe would hold the command up
+                break
+            except subprocess.TimeoutExpired:
+                if revive and self.daemon and not self.is_up():
+                    self.start_kedged()
+                if time.monotonic() > until:
+                    run.kill()
         if check and run.returncode:
             raise Failed(f"kedge {' '.join(argv)}: exit {run.returncode}: "
                          f"{err.strip() or out.strip()}")
