@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Whole cycles against a counterpart that was not written beside Kedge: the vCenter simulator of the govmomi
 library with changed-block tracking, its disks read over HTTPS (it has no NFC). Skipped (77) without
