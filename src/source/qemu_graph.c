@@ -56,12 +56,23 @@ bool qemu_is_ours(const char *name)
     return text_starts_with(name, QEMU_OUR_PREFIX);
 }
 
+static const char *const role_names[] = {[ROLE_TARGET] = "tgt",
+                                         [ROLE_PASS] = "pass",
+                                         [ROLE_CBW] = "cbw",
+                                         [ROLE_ACCESS] = "acc"};
+
 void qemu_node_name(const char *nonce, enum qemu_role role, size_t disk_index,
                     char out[QEMU_NAME_BYTES])
 {
-    static const char *const names[] = {"tgt", "pass", "cbw", "acc"};
-    (void)snprintf(out, QEMU_NAME_BYTES, QEMU_OUR_PREFIX "%s-%s%zu", nonce, names[role],
-                   disk_index);
+    (void)snprintf(out, QEMU_NAME_BYTES, QEMU_OUR_PREFIX "%s-%s%zu", nonce,
+                   role_names[role], disk_index);
+}
+
+/* The role stands behind the last dash: the nonce is hex, and may begin with "acc". */
+static bool has_role(const char *name, enum qemu_role role)
+{
+    return qemu_is_ours(name) &&
+           text_starts_with(strrchr(name, '-') + 1, role_names[role]);
 }
 
 void qemu_graph_free(struct qemu_graph *graph)
@@ -246,13 +257,8 @@ static bool delete_node(struct qmp *qmp, const char *name, struct err *err)
     }
 }
 
-static bool has_role(const char *name, const char *role)
-{
-    return qemu_is_ours(name) && strstr(name, role) != NULL;
-}
-
-static bool delete_role(const struct qemu_graph *graph, struct qmp *qmp, const char *role,
-                        struct err *err)
+static bool delete_role(const struct qemu_graph *graph, struct qmp *qmp,
+                        enum qemu_role role, struct err *err)
 {
     for (size_t i = 0; i < graph->count; i++)
         if (has_role(graph->nodes[i].name, role) &&
@@ -269,7 +275,7 @@ static bool leave_cbw(const struct qemu_graph *graph, struct qmp *qmp, struct er
         const char *name = graph->nodes[i].name;
         const char *child = qemu_graph_file_child(graph, name);
         const char *own = qemu_graph_below_ours(graph, name);
-        if (!has_role(name, "-pass") || !child || !own || !qemu_is_ours(child))
+        if (!has_role(name, ROLE_PASS) || !child || !own || !qemu_is_ours(child))
             continue;
         json_t *one = json_object();
         json_put_text(one, "driver", "raw");
@@ -350,9 +356,11 @@ bool qemu_teardown(const struct qemu_source *source, struct qmp *qmp, struct err
     if (!exports_away(source, qmp, err))
         return err_wrap(err, "end the snapshot");
     AUTO(qemu_graph_free) struct qemu_graph *graph = qemu_graph_read(qmp, err);
-    if (!graph || !delete_role(graph, qmp, "-acc", err) || !leave_cbw(graph, qmp, err) ||
-        !give_devices_back(graph, qmp, err) || !delete_role(graph, qmp, "-pass", err) ||
-        !delete_role(graph, qmp, "-cbw", err) || !delete_role(graph, qmp, "-tgt", err))
+    if (!graph || !delete_role(graph, qmp, ROLE_ACCESS, err) ||
+        !leave_cbw(graph, qmp, err) || !give_devices_back(graph, qmp, err) ||
+        !delete_role(graph, qmp, ROLE_PASS, err) ||
+        !delete_role(graph, qmp, ROLE_CBW, err) ||
+        !delete_role(graph, qmp, ROLE_TARGET, err))
         return err_wrap(err, "end the snapshot");
     return remove_scratch(source, err);
 }
