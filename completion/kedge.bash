@@ -21,7 +21,7 @@ _kedge_words() {
   esac
   case "$2" in
     'init') words='--config --socket --url --token-file --ca-file --json --help' ;;
-    'source add') words='--url --user --password-file --ca-file --fingerprint --proxy --datacenter --match --transport --nfc-plain --nfc-compression --in-flight --host-buffer --vddk-library --quiesce --power-off --datastore-floor --qmp --scratch-dir --granularity --scratch-max --path --cpus --memory --config --socket --url --token-file --ca-file --json --help' ;;
+    'source add') words='--url --user --password-file --ca-file --fingerprint --proxy --datacenter --match --transport --nfc-plain --nfc-compression --in-flight --host-buffer --vddk-library --hotadd-machine --quiesce --power-off --datastore-floor --qmp --scratch-dir --granularity --scratch-max --path --cpus --memory --config --socket --url --token-file --ca-file --json --help' ;;
     'source list') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source check') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source remove') words='--config --socket --url --token-file --ca-file --json --help' ;;

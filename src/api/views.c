@@ -503,6 +503,8 @@ static const struct api_field VSPHERE_OPTIONS[] = {
     {"in_flight", API_U64, .min = 1, .max = 64, .help = "reads in flight per connection"},
     {"host_buffer", API_U64, .min = 1048576, .max = 1073741824, .help = "bytes of NFC reads in flight per host; absent: 32 MiB"},
     {"vddk_library", API_PATH, .help = "libvixDiskLib.so, for transport vddk"},
+    {"hotadd_machine", API_TEXT, .min = 1, .max = 255, .help = "for transport hotadd: the machine that kedged runs in, its name or instance UUID; absent: the one with this system's BIOS UUID"},
+    {"hotadd_device_dir", API_PATH, .help = "for transport hotadd: folder where attached disks appear as wwn-0xUUID; absent: /dev/disk/by-id"},
     {"quiesce", API_BOOL, .help = "ask the guest's tools to quiesce it for every snapshot"},
     {"power_off", API_BOOL, .help = "power a machine off at its migration when its guest does not shut down"},
     {"datastore_floor", API_U64, .help = "free bytes of a datastore under which no cycle runs; 0: no guard; absent: 10 GiB"},

@@ -33,6 +33,7 @@ static const struct cli_option SOURCE_ADD[] = {
     {"in-flight", CLI_NUMBER, "N", "in_flight", .help = "vsphere: reads in flight per connection"},
     {"host-buffer", CLI_SIZE, "SIZE", "host_buffer", .help = "vsphere: NFC reads in flight per ESXi host, of all machines (without it 32M)"},
     {"vddk-library", CLI_PATH, "FILE", "vddk_library", .help = "vsphere: libvixDiskLib.so, for transport vddk"},
+    {"hotadd-machine", CLI_TEXT, "MACHINE", "hotadd_machine", .help = "vsphere: for transport hotadd, the machine that kedged runs in: its name or instance UUID (without it the one with this system's BIOS UUID)"},
     {"quiesce", CLI_FLAG, NULL, "quiesce", true, .help = "vsphere: ask the guest's tools to quiesce it for every snapshot"},
     {"power-off", CLI_FLAG, NULL, "power_off", true, .help = "vsphere: power a machine off at its migration when its guest does not shut down"},
     {"datastore-floor", CLI_SIZE, "SIZE", "datastore_floor", .help = "vsphere: free space of a datastore under which no cycle runs (without it 10G; 0: no guard)"},

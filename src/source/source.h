@@ -44,7 +44,7 @@ struct snapshot_facts {
     char notice[400]; /* what was not as asked for: quiescing, tracking, space */
     struct {
         char datastore[80]; /* where the disk lies now */
-        char reading[240];  /* how it is read: "nfc (nbdssl, skipz)" */
+        char reading[480];  /* how it is read: "nfc (nbdssl, skipz)" */
     } disks[MACHINE_MAX_DISKS];
 };
 
@@ -251,14 +251,19 @@ struct source_vsphere_options {
     const char *name_pattern; /* only machines whose name matches: "web-*"; NULL: all */
     const char *const *transports; /* in order of preference; none: nfc, https */
     size_t transport_count;
-    bool nfc_plain;              /* unencrypted to the host (nbd) */
-    const char *nfc_compression; /* stored, zlib, fastlz, skipz; NULL: skipz */
-    uint32_t in_flight;          /* reads per connection; 0: the transport's own */
-    uint64_t host_budget_bytes;  /* NFC reads in flight per host; 0: 32 MiB */
-    const char *vddk_library;    /* libvixDiskLib.so of the user; NULL */
-    bool quiesce;                /* of every cycle */
-    bool may_power_off;          /* at a migration, when the guest does not shut down */
-    bool has_floor;              /* floor_bytes counts; else 10 GiB */
+    bool nfc_plain;                /* unencrypted to the host (nbd) */
+    const char *nfc_compression;   /* stored, zlib, fastlz, skipz; NULL: skipz */
+    uint32_t in_flight;            /* reads per connection; 0: the transport's own */
+    uint64_t host_budget_bytes;    /* NFC reads in flight per host; 0: 32 MiB */
+    const char *vddk_library;      /* libvixDiskLib.so of the user; NULL */
+    const char *hotadd_machine;    /* the machine we run in: its name or instance UUID;
+                                    * NULL: the one with this system's BIOS UUID */
+    const char *hotadd_record_dir; /* where attached disks are noted, durable; NULL:
+                                    * /var/lib/kedge/hotadd */
+    const char *hotadd_device_dir; /* where they appear; NULL: /dev/disk/by-id */
+    bool quiesce;                  /* of every cycle */
+    bool may_power_off;            /* at a migration, when the guest does not shut down */
+    bool has_floor;                /* floor_bytes counts; else 10 GiB */
     uint64_t floor_bytes; /* free on each datastore, or no cycle runs; 0: no guard */
     uint64_t create_ms;   /* bound of making a snapshot; 0: 20 min */
     uint64_t rest_ms;     /* bound of attempts at removing one; 0: 10 min */

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "vsphere/hotadd_gateway.h"
 
 #include <inttypes.h>
 
@@ -118,6 +119,7 @@ static bool vsphere_forget(struct source *base, const struct machine_def *def,
     }
     if (!machine)
         return false;
+    hotadd_sweep(source->vim, source->hotadd_record_dir);
     bool has_ours = false;
     for (size_t i = 0; i < machine->snapshot_count; i++)
         has_ours = has_ours || vsphere_snapshot_is_ours(&machine->snapshots[i], &def->id);
@@ -180,6 +182,9 @@ static void vsphere_close(struct source *base)
     free(source->datacenter);
     free(source->name_pattern);
     free(source->vddk_library);
+    free(source->hotadd_machine);
+    free(source->hotadd_record_dir);
+    free(source->hotadd_device_dir);
     free(source);
 }
 
@@ -256,7 +261,11 @@ static bool take_nfc(struct vsphere_source *source,
                                    .max_in_flight = options->in_flight,
                                    .host_budget_bytes = options->host_budget_bytes,
                                    .quirks = &source->quirks,
-                                   .vddk_library = source->vddk_library};
+                                   .vddk_library = source->vddk_library,
+                                   .user = source->user,
+                                   .hotadd_machine = source->hotadd_machine,
+                                   .hotadd_record_dir = source->hotadd_record_dir,
+                                   .hotadd_device_dir = source->hotadd_device_dir};
     return true;
 }
 
@@ -284,6 +293,7 @@ static bool log_in(struct vsphere_source *source,
     if (!source->session)
         return false;
     source->vim = vsphere_session_vim(source->session);
+    source->transport_options.password = vsphere_session_password(source->session);
     return true;
 }
 
@@ -301,6 +311,9 @@ bool source_vsphere_open(const struct source_vsphere_options *options,
     source->datacenter = copy_or_null(options->datacenter);
     source->name_pattern = copy_or_null(options->name_pattern);
     source->vddk_library = copy_or_null(options->vddk_library);
+    source->hotadd_machine = copy_or_null(options->hotadd_machine);
+    source->hotadd_record_dir = copy_or_null(options->hotadd_record_dir);
+    source->hotadd_device_dir = copy_or_null(options->hotadd_device_dir);
     source->quiesce = options->quiesce;
     source->may_power_off = options->may_power_off;
     source->floor_bytes = options->has_floor ? options->floor_bytes : VSPHERE_FLOOR_BYTES;

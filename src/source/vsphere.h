@@ -44,6 +44,8 @@ struct vsphere_session;
 MUST_CHECK struct vsphere_session *vsphere_session_take(const struct vim_options *options,
                                                         struct err *err);
 struct vim *vsphere_session_vim(struct vsphere_session *session);
+/* For a transport that logs in by itself. Borrowed until given back. */
+const struct secret *vsphere_session_password(const struct vsphere_session *session);
 /* The last one logs out. NULL is fine. */
 void vsphere_session_give(struct vsphere_session *session);
 
@@ -64,6 +66,9 @@ struct vsphere_source {
     struct transport_options transport_options;
     struct nfc_quirks quirks;
     char *vddk_library;
+    char *hotadd_machine; /* NULL: by this system's BIOS UUID */
+    char *hotadd_record_dir;
+    char *hotadd_device_dir;
     uint64_t floor_bytes;
     uint64_t create_ms;
     uint64_t rest_ms;
@@ -162,7 +167,7 @@ struct vsphere_disk {
     bool has_changes; /* asked already */
     struct extents changes;
     /* Guarded by the snapshot's lock. */
-    char reading[160];                      /* for people */
+    char reading[400];                      /* for people */
     uint64_t asked_again_bytes, reconnects; /* of lanes that were closed */
 };
 

@@ -102,7 +102,7 @@ static void note_refusal(struct vsphere_snapshot *snapshot, size_t disk_index, s
     log_debug("vsphere_transport_refused",
               "machine=%s disk=%zu transport=%s kind=%s text=\"%s\"", snapshot->machine,
               disk_index, name, err_kind_name(why->kind), why->text);
-    buf_printf(reasons, "%s%s: %.200s", reasons->bytes ? "; " : "", name, why->text);
+    buf_printf(reasons, "%s%s: %.300s", reasons->bytes ? "; " : "", name, why->text);
 }
 
 bool vsphere_lane_open(struct vsphere_snapshot *snapshot, size_t disk_index,

@@ -10,6 +10,7 @@
 #include "source/vsphere.h"
 
 #include "base/text.h"
+#include "vsphere/hotadd_gateway.h"
 #include "vsphere/nfc_stream.h"
 #include "vsphere/vim_access.h"
 
@@ -276,6 +277,12 @@ static const struct privilege OF_DATASTORE[] = {
     {"Datastore.FileManagement", "read disk files over HTTPS", "https", FINDING_WARNING},
 };
 
+static const struct privilege OF_GATEWAY[] = {
+    {"VirtualMachine.Config.AddExistingDisk", "attach disks to it and read them there",
+     "hotadd", FINDING_WARNING},
+    {"VirtualMachine.Config.RemoveDisk", "detach them again", "hotadd", FINDING_WARNING},
+};
+
 struct entity {
     struct vim_ref ref;
     const char *kind;
@@ -336,12 +343,40 @@ static void check_privileges(const struct vsphere_source *source,
     }
 }
 
+/* The machine that we run in, to which hotadd attaches disks. */
+static void check_gateway(const struct vsphere_source *source,
+                          const struct vim_machine *machine, struct findings *findings)
+{
+    struct hotadd_gateway gateway;
+    struct err err = ERR_INIT;
+    const char *name = source->hotadd_machine ? source->hotadd_machine : "this system";
+    if (!hotadd_gateway_find(source->vim, source->hotadd_machine, NULL, &gateway, &err)) {
+        struct finding *f =
+            add(findings, FINDING_WARNING, "hotadd.gateway", "machine", name);
+        WHY(f, "disks are not read by hotadd: %.250s", err.text);
+        REMEDY(f, "run kedged in a machine of this server and name it (hotadd_machine), "
+                  "or take hotadd out of the source's transports");
+        return;
+    }
+    if (vim_ref_equal(&gateway.vm, &machine->ref)) {
+        struct finding *f =
+            add(findings, FINDING_WARNING, "hotadd.gateway", "machine", machine->name);
+        WHY(f, "kedged runs in it, and hotadd does not read the machine it runs in");
+        REMEDY(f, "let another transport follow hotadd in the source's transports");
+        return;
+    }
+    struct entity entity = {gateway.vm, "machine", name};
+    check_privileges(source, &entity, OF_GATEWAY, ARRAY_COUNT(OF_GATEWAY), findings);
+}
+
 void vsphere_check_places(struct vsphere_source *source,
                           const struct vim_machine *machine, struct findings *findings)
 {
     struct entity entity = {machine->ref, "machine", machine->name};
     if (uses(source, "nfc"))
         check_hosts(source, machine, findings);
+    if (uses(source, "hotadd"))
+        check_gateway(source, machine, findings);
     check_datastores(source, machine, findings);
     check_privileges(source, &entity, OF_MACHINE, ARRAY_COUNT(OF_MACHINE), findings);
     for (size_t i = 0; i < machine->disk_count; i++) {

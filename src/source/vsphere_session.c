@@ -142,6 +142,11 @@ struct vim *vsphere_session_vim(struct vsphere_session *session)
     return session->vim;
 }
 
+const struct secret *vsphere_session_password(const struct vsphere_session *session)
+{
+    return session->password;
+}
+
 void vsphere_session_give(struct vsphere_session *session)
 {
     if (session)

@@ -10,7 +10,8 @@
  *
  * V1  a snapshot of ours that is there belongs to the cycle that is open, or is removed
  *     at the next open, at the end, or by forget; every way out of a failed open removes
- *     what it made;
+ *     what it made; before that, disks that a run that crashed left attached by hotadd
+ *     are detached, for no snapshot under them can be consolidated;
  * V2  a machine with anybody else's snapshot gets none of ours: chains grow, change
  *     tracking may be wrong across them, and removing ours would merge theirs;
  * V3  a snapshot is found again only when it is the same object with the same name and
@@ -21,6 +22,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "vsphere/hotadd_gateway.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -415,6 +417,7 @@ static bool open_with(struct vsphere_snapshot *snapshot,
         return err_set(err, FAIL_TRANSIENT,
                        "machine '%s' is '%s' at the server; see its host",
                        snapshot->machine, machine->connection);
+    hotadd_sweep(snapshot->source->vim, snapshot->source->hotadd_record_dir);
     snapshot->vm = machine->ref;
     snapshot->folder = machine->parent;
     snapshot->host = machine->host;

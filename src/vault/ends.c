@@ -153,7 +153,8 @@ struct source *ends_source_take(struct vault *vault, const char *name,
         if (!cancel_sleep_ms(cancel, 50, err))
             return NULL;
     }
-    struct source *source = end_open_source(end->name, end->kind, end->options, err);
+    struct source *source =
+        end_open_source(end->name, end->kind, end->options, vault->data_dir, err);
     if (!source)
         ends_source_give(vault, name, NULL);
     return source;
@@ -199,13 +200,14 @@ struct target *ends_target(struct vault *vault, const char *name, struct err *er
 /* ---- add, remove, list ---- */
 
 /* Opened once to prove that it works; a target stays open. */
-static bool try_end(struct end *end, struct err *err)
+static bool try_end(const struct vault *vault, struct end *end, struct err *err)
 {
     if (end->role == END_TARGET) {
         end->target = end_open_target(end->name, end->kind, end->options, err);
         return end->target != NULL;
     }
-    struct source *source = end_open_source(end->name, end->kind, end->options, err);
+    struct source *source =
+        end_open_source(end->name, end->kind, end->options, vault->data_dir, err);
     source_close(source);
     return source != NULL;
 }
@@ -222,7 +224,7 @@ static bool add(struct vault *vault, enum end_role role, struct end *given,
             return err_set(err, FAIL_CONFLICT, "a %s '%s' exists; choose another name",
                            role_name(role), end->name);
     }
-    if (!try_end(end, err))
+    if (!try_end(vault, end, err))
         return false;
     json_print(end->options, &text);
     text_copy(row.name, sizeof row.name, end->name);

@@ -7,6 +7,8 @@
  */
 #include "vault/ends_open.h"
 
+#include "base/file.h"
+
 #include <string.h>
 
 /* ---- injected faults ---- */
@@ -167,7 +169,9 @@ static bool get_vsphere_reading(const json_t *options, struct source_vsphere_opt
         !json_opt_text(options, "nfc_compression", NULL, &o->nfc_compression, err) ||
         !json_opt_u64(options, "in_flight", 0, &in_flight, err) ||
         !json_opt_u64(options, "host_buffer", 0, &o->host_budget_bytes, err) ||
-        !json_opt_text(options, "vddk_library", NULL, &o->vddk_library, err))
+        !json_opt_text(options, "vddk_library", NULL, &o->vddk_library, err) ||
+        !json_opt_text(options, "hotadd_machine", NULL, &o->hotadd_machine, err) ||
+        !json_opt_text(options, "hotadd_device_dir", NULL, &o->hotadd_device_dir, err))
         return false;
     if (in_flight > 64)
         return err_set(err, FAIL_INPUT, "'in_flight' is %llu; at most 64",
@@ -176,7 +180,8 @@ static bool get_vsphere_reading(const json_t *options, struct source_vsphere_opt
     return true;
 }
 
-static bool open_vsphere(const json_t *options, struct source **ret, struct err *err)
+static bool open_vsphere(const json_t *options, const char *data_dir, struct source **ret,
+                         struct err *err)
 {
     static const char *const keys[] = {"url",
                                        "user",
@@ -192,6 +197,8 @@ static bool open_vsphere(const json_t *options, struct source **ret, struct err 
                                        "host_buffer",
                                        "quiesce",
                                        "vddk_library",
+                                       "hotadd_machine",
+                                       "hotadd_device_dir",
                                        "power_off",
                                        "nfc_compression",
                                        "datastore_floor",
@@ -200,7 +207,9 @@ static bool open_vsphere(const json_t *options, struct source **ret, struct err 
                                        "fault",
                                        NULL};
     const char *transports[4];
-    struct source_vsphere_options o = {.transports = transports};
+    AUTO(free) char *records = file_join(data_dir, "hotadd");
+    struct source_vsphere_options o = {.transports = transports,
+                                       .hotadd_record_dir = records};
     if (!json_only_keys(options, keys, err) ||
         !json_get_text(options, "url", &o.url, err) ||
         !json_get_text(options, "user", &o.user, err) ||
@@ -229,7 +238,7 @@ bool end_source_is_shared(const char *kind)
 }
 
 struct source *end_open_source(const char *name, const char *kind, const json_t *options,
-                               struct err *err)
+                               const char *data_dir, struct err *err)
 {
     struct source *source = NULL;
     bool ok;
@@ -238,7 +247,7 @@ struct source *end_open_source(const char *name, const char *kind, const json_t 
     else if (strcmp(kind, "image") == 0)
         ok = open_image(name, options, &source, err);
     else if (strcmp(kind, "vsphere") == 0)
-        ok = open_vsphere(options, &source, err);
+        ok = open_vsphere(options, data_dir, &source, err);
     else
         ok = err_set(err, FAIL_INPUT,
                      "kind '%s'; known are 'vsphere', 'qemu' and 'image'", kind);

@@ -11,9 +11,11 @@
 bool end_source_is_shared(const char *kind);
 
 /* name: for errors, and the machine's of an image source that has none in its options.
+ * data_dir: the vault's; a source notes below it what a crash must not leave elsewhere.
  * Texts in options must live as long as what is opened. */
 MUST_CHECK struct source *end_open_source(const char *name, const char *kind,
-                                          const json_t *options, struct err *err);
+                                          const json_t *options, const char *data_dir,
+                                          struct err *err);
 MUST_CHECK struct target *end_open_target(const char *name, const char *kind,
                                           const json_t *options, struct err *err);
 

@@ -53,12 +53,12 @@ void vault_act_as(const char *who);
 /* ---- sources and targets ---- */
 /* options: vsphere {url, user, password_file, ca_file?, fingerprint?, proxy?,
  * datacenter?, match?, transports[]?, nfc_plain?, nfc_compression?, in_flight?,
- * host_buffer?, vddk_library?, quiesce?, power_off?, datastore_floor?,
- * snapshot_deadline_ms?, end_deadline_ms?}, qemu {qmp, name?, scratch_dir?, granularity?,
- * scratch_max?}, image {paths[], name?, cpus?, memory_bytes?, changes?}; local {dir,
- * format?, accel?, qemu?, device_map?}; any of them {fault?: {seed, rate_per_million,
- * after, kind, delay_ms, corrupt, trigger}}. Opened once to prove that it works;
- * FAIL_CONFLICT: name taken. */
+ * host_buffer?, vddk_library?, hotadd_machine?, hotadd_device_dir?, quiesce?, power_off?,
+ * datastore_floor?, snapshot_deadline_ms?, end_deadline_ms?}, qemu {qmp, name?,
+ * scratch_dir?, granularity?, scratch_max?}, image {paths[], name?, cpus?, memory_bytes?,
+ * changes?}; local {dir, format?, accel?, qemu?, device_map?}; any of them {fault?:
+ * {seed, rate_per_million, after, kind, delay_ms, corrupt, trigger}}. Opened once to
+ * prove that it works; FAIL_CONFLICT: name taken. */
 MUST_CHECK bool vault_source_add(struct vault *vault, const char *name, const char *kind,
                                  const json_t *options, struct err *err);
 MUST_CHECK bool vault_source_remove(struct vault *vault, const char *name,

@@ -107,16 +107,23 @@ static bool find_named(struct vim *vim, const char *name, const struct cancel *c
     return false;
 }
 
+/* As it stands in records. */
+static void name_server(struct hotadd_gateway *gateway)
+{
+    const struct vim_about *about = vim_about(gateway->vim);
+    text_copy(gateway->server, sizeof gateway->server,
+              about->instance_uuid[0] ? about->instance_uuid
+                                      : vim_host_name(gateway->vim));
+}
+
 bool hotadd_gateway_find(struct vim *vim, const char *name, const struct cancel *cancel,
                          struct hotadd_gateway *ret, struct err *err)
 {
-    const struct vim_about *about = vim_about(vim);
     struct hotadd_gateway found = {.vim = vim};
     if (!(name ? find_named(vim, name, cancel, &found.vm, err)
                : find_here(vim, cancel, &found.vm, err)))
         return false;
-    text_copy(found.server, sizeof found.server,
-              about->instance_uuid[0] ? about->instance_uuid : vim_host_name(vim));
+    name_server(&found);
     *ret = found;
     return true;
 }
@@ -354,10 +361,12 @@ static bool sweep_one(void *arg, const char *name, struct err *err)
     return true;
 }
 
-void hotadd_sweep(const struct hotadd_gateway *gateway, const char *dir)
+void hotadd_sweep(struct vim *vim, const char *dir)
 {
-    struct sweep sweep = {.gateway = gateway, .dir = dir};
+    struct hotadd_gateway gateway = {.vim = vim}; /* the machine stands in the record */
+    struct sweep sweep = {.gateway = &gateway, .dir = dir ? dir : HOTADD_RECORD_DIR};
     struct err why = ERR_INIT;
-    if (!hotadd_record_each(dir, sweep_one, &sweep, &why))
+    name_server(&gateway);
+    if (file_exists(sweep.dir) && !hotadd_record_each(sweep.dir, sweep_one, &sweep, &why))
         log_debug("hotadd_sweep_failed", "text=\"%s\"", why.text);
 }

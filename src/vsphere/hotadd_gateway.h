@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The machine that we run in, as a machine of the server: which one it is, disks attached
- * to it and taken off again. Internal to the hotadd transport. Any thread.
+ * to it and taken off again. For the hotadd transport and its pre-flight. Any thread.
  */
 #ifndef VSPHERE_HOTADD_GATEWAY_H
 #define VSPHERE_HOTADD_GATEWAY_H
@@ -54,8 +54,9 @@ MUST_CHECK bool hotadd_detach(const struct hotadd_gateway *gateway,
                               struct hotadd_record *record, const char *file_name,
                               struct err *err);
 
-/* Records of a folder that nobody holds are leftovers: their disks are taken off. What
- * does not succeed is logged (debug) and stays for the next time. */
-void hotadd_sweep(const struct hotadd_gateway *gateway, const char *dir);
+/* Records of a folder (NULL: HOTADD_RECORD_DIR) that nobody holds are leftovers: their
+ * disks are taken off, those of this server. What does not succeed is logged (debug) and
+ * stays for the next time. Without records it asks the server nothing. */
+void hotadd_sweep(struct vim *vim, const char *dir);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/cancel.h"
 
 #define HOTADD_RECORD_MAX 256 /* disks; a machine has fewer */
+#define HOTADD_RECORD_DIR "/var/lib/kedge/hotadd"
 
 struct hotadd_entry {
     char server[128];     /* instance UUID of the vCenter, or the host's name */

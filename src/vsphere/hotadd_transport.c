@@ -23,7 +23,6 @@
 #define DEVICE_WAIT_MS     30000u
 #define RECORD_WAIT_MS     (60ull * 1000)
 #define DEVICE_DIR_DEFAULT "/dev/disk/by-id"
-#define RECORD_DIR_DEFAULT "/var/lib/kedge/hotadd"
 
 static const struct transport_ops OPS;
 
@@ -147,13 +146,13 @@ static bool open_record(struct hotadd_transport *hotadd,
     const char *dir = machine->options.hotadd_record_dir;
     char name[HOTADD_NAME_BYTES];
     if (!dir)
-        dir = RECORD_DIR_DEFAULT;
+        dir = HOTADD_RECORD_DIR;
     hotadd_record_name(hotadd->gateway.server, machine->vm.id, name);
     if (!hotadd_record_open(dir, name, RECORD_WAIT_MS, hotadd->cancel, &hotadd->record,
                             err) ||
         !hotadd_detach_all(&hotadd->gateway, hotadd->record, err))
         return err_wrap(err, "disks that an earlier run left attached");
-    hotadd_sweep(&hotadd->gateway, dir);
+    hotadd_sweep(machine->vim, dir);
     return true;
 }
 

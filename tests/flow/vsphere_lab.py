@@ -2,6 +2,7 @@
 """A laboratory of vSphere: the simulator of sim/, whose guests are written to through its control port, a
 kedged with its own folders, and the command line. What must hold after a cycle is asked of both ends: the
 replica against the content that the snapshot froze, and that nothing of ours is left at the source."""
+import argparse
 import base64
 import hashlib
 import json
@@ -10,7 +11,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -88,8 +91,9 @@ class VsphereLab(lab.Lab):
         query = f"/content?vm={urllib.request.quote(name)}&disk={disk}"
         return self.ask(query + (f"&snapshot={snapshot}" if snapshot else ""))
 
-    def sha256(self, name, disk):
-        return self.ask(f"/sha256?vm={urllib.request.quote(name)}&disk={disk}")["sha256"]
+    def sha256(self, name, disk, snapshot=None):
+        query = f"/sha256?vm={urllib.request.quote(name)}&disk={disk}"
+        return self.ask(query + (f"&snapshot={snapshot}" if snapshot else ""))["sha256"]
 
     # ---- Kedge ----
 
@@ -215,3 +219,126 @@ def wait_until(condition, seconds, what):
 
 def build_dir(argument):
     return pathlib.Path(os.path.realpath(argument))
+
+
+# ---- cases ----
+
+# Sources beside "vc" that cases replicate from.
+SOURCES = {"quiet": {"quiesce": True}, "guarded": {"datastore_floor": 100 << 20},
+           "brute": {"power_off": True}}
+GATEWAY = "gateway"  # the machine that kedged runs in, for hotadd
+READER, ATTACHER = 1, 2  # in ready["accounts"]: may only read; may not attach a disk to GATEWAY
+
+
+def must(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def has(text, *words):
+    for word in words:
+        must(word in text, f"'{word}' is not named in: {text}")
+
+
+def good(t, vm):
+    """With the fault gone a cycle works, nothing is left."""
+    t.no_faults()
+    t.sync(vm)
+    t.settle(vm)
+    t.check_equal(vm)
+    t.check_clean(vm)
+
+
+def last_event(t):
+    return max(e["id"] for e in t.events())
+
+
+def disks(*mib):
+    return [{"size_mib": m, "fill_mib": max(1, m // 2), "fill_seed": m} for m in mib]
+
+
+class Cases(list):
+    """(name, the machine's definition in the simulator, function of the lab and the machine's name): each
+    case has a machine of its own, named for it."""
+
+    def case(self, **vm):
+        def take(function):
+            self.add(function.__name__, function, **vm)
+            return function
+        return take
+
+    def add(self, name, function, **vm):
+        self.append((name, vm, function))
+
+
+def config_of(cases, folder):
+    vms = [{"name": machine_of(name), "disks": disks(8, 4), **vm} for name, vm, _ in cases]
+    vms.append({"name": GATEWAY, "disks": disks(2)})
+    for vm in vms:
+        for disk in vm["disks"]:
+            disk.setdefault("datastore", vm.get("datastore", "datastore1"))
+        vm.setdefault("host", "esx-01.lab")
+    return {"hotadd_dir": f"{folder}/devices", "accounts": [
+        {"username": "administrator@vsphere.local", "password": "Kedge-sim-1!", "privileges": "all"},
+        {"username": "reader@vsphere.local", "password": "p&<ä'\" 1", "privileges": "readonly"},
+        {"username": "attacher@vsphere.local", "password": "Kedge-sim-2!", "privileges": "all",
+         "deny_on": {GATEWAY: ["VirtualMachine.Config.AddExistingDisk"]}}],
+        "datacenters": [{
+            "name": "DC0", "datastores": [{"name": "datastore1"}, {"name": "store2"},
+                                          {"name": "small", "capacity_gib": 1}, {"name": "fake"}],
+            "clusters": [{"name": "C1", "hosts": [{"name": "esx-01.lab"}, {"name": "esx-02.lab"}]}],
+            "vms": vms}]}
+
+
+def machine_of(case_name):
+    return case_name.replace("_", "-")[:60]
+
+
+def run_case(t, name, function):
+    """None, or what went wrong, printed."""
+    began = time.monotonic()
+    try:
+        t.no_faults()
+        function(t, machine_of(name))
+        print(f"ok      {name}  {time.monotonic() - began:.1f} s", flush=True)
+        return None
+    except Exception as error:  # the others still run
+        print(f"FAILED  {name}: {error}", flush=True)
+        if not isinstance(error, Failed):
+            traceback.print_exc()
+        t.kedge("throttle", "0", check=False)
+        t.no_faults()
+        return error
+
+
+def run_cases(every):
+    """The program of a file of cases; see its head."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=build_dir)
+    parser.add_argument("--only", default="", help="cases whose name holds this; several with commas")
+    parser.add_argument("--keep", action="store_true")
+    args = parser.parse_args()
+    cases = [c for c in every if any(part in c[0] for part in args.only.split(","))]
+    folder = tempfile.mkdtemp(prefix="kedge-vsphere-", dir="/var/tmp")
+    t = VsphereLab(folder, args.build, config_of(cases, folder))
+    os.chdir(t.dir)
+    failed = []
+    try:
+        t.init()
+        t.settings(tracking_check=1000000, listen="none", log_level="debug")
+        t.start_kedged()
+        t.add_ends()
+        for name, options in SOURCES.items():
+            t.add_source(name, **options)
+        failed = [name for name, _, function in cases if run_case(t, name, function)]
+    except BaseException:
+        failed.append("the laboratory")
+        raise
+    finally:
+        t.close()
+        if args.keep or failed:
+            print(f"everything is in {t.dir}")
+        else:
+            shutil.rmtree(t.dir, ignore_errors=True)
+    print(f"{len(cases) - len(failed)} passed, {len(failed)} failed")
+    sys.exit(1 if failed or not cases else 0)

@@ -6,7 +6,8 @@
  * .refuse for good: no read of the sector at 1 MiB succeeds.
  *
  * The server "vc.test" wants exactly what test_vddk.c gives; any other one wants the
- * cookie of a session, and the fingerprint it was given is kept in .thumbprint.
+ * cookie of a session, or the simulator's account by its password, and the fingerprint it
+ * was given is kept in .thumbprint, how it was logged in to in .login.
  *
  * FAKE_OLD: refuses to start. FAKE_NO_READ: a function is missing. FAKE_SYNC: no
  * ReadAsync.
@@ -65,6 +66,7 @@ void VixDiskLib_FreeErrorText(char *text)
 }
 
 static char seen_thumbprint[128];
+static const char *seen_login;
 
 /* Larger than what we know of it, as the real one may be. */
 struct vddk_connect *VixDiskLib_AllocateConnectParams(void)
@@ -91,6 +93,17 @@ static bool is_known(const struct vddk_connect *params)
                         "vmware_soap_session=\"c00k1e\"") == 0;
 }
 
+/* The first account of the simulated vSphere. */
+static bool is_simulated(const struct vddk_connect *params)
+{
+    if (params->credential == VDDK_BY_PASSWORD)
+        return strcmp(params->secret.by_password.user, "administrator@vsphere.local") ==
+                   0 &&
+               strcmp(params->secret.by_password.password, "Kedge-sim-1!") == 0;
+    return params->credential == VDDK_BY_SESSION &&
+           strncmp(params->secret.by_session.cookie, "vmware_soap_session", 19) == 0;
+}
+
 uint64_t VixDiskLib_ConnectEx(const struct vddk_connect *params, char is_read_only,
                               const char *snapshot, const char *transports, void **ret)
 {
@@ -98,8 +111,8 @@ uint64_t VixDiskLib_ConnectEx(const struct vddk_connect *params, char is_read_on
     if (strcmp(params->server_name, "vc.test") == 0)
         ok = ok && is_known(params) && snapshot && strcmp(snapshot, "snapshot-3") == 0;
     else
-        ok = ok && params->credential == VDDK_BY_SESSION &&
-             strncmp(params->secret.by_session.cookie, "vmware_soap_session", 19) == 0;
+        ok = ok && is_simulated(params);
+    seen_login = params->credential == VDDK_BY_PASSWORD ? "password" : "session";
     (void)snprintf(seen_thumbprint, sizeof seen_thumbprint, "%s", params->thumbprint);
     *ret = ok ? &seen_thumbprint : NULL;
     return ok ? VDDK_OK : FAILED;
@@ -108,6 +121,18 @@ uint64_t VixDiskLib_ConnectEx(const struct vddk_connect *params, char is_read_on
 uint64_t VixDiskLib_Disconnect(void *connection)
 {
     return connection ? VDDK_OK : FAILED;
+}
+
+/* For the test, which looks at it. */
+static void note(const struct disk *disk, const char *what, const char *text)
+{
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s.%s", disk->path, what);
+    FILE *file = fopen(path, "w");
+    if (file) {
+        (void)fputs(text, file);
+        (void)fclose(file);
+    }
 }
 
 uint64_t VixDiskLib_Open(void *connection, const char *path, uint32_t flags, void **ret)
@@ -121,13 +146,8 @@ uint64_t VixDiskLib_Open(void *connection, const char *path, uint32_t flags, voi
     (void)snprintf(disk->path, sizeof disk->path, "%s", path + 7);
     disk->fd = open(disk->path, O_RDONLY | O_CLOEXEC);
     *ret = disk;
-    char told[600];
-    (void)snprintf(told, sizeof told, "%s.thumbprint", disk->path);
-    FILE *file = fopen(told, "w");
-    if (file) {
-        (void)fputs(seen_thumbprint, file);
-        (void)fclose(file); /* a note for the test, which looks at it */
-    }
+    note(disk, "thumbprint", seen_thumbprint);
+    note(disk, "login", seen_login);
     return disk->fd >= 0 ? VDDK_OK : FAILED;
 }
 
