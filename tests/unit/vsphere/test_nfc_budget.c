@@ -7,6 +7,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <stdatomic.h>
 
 static bool is_called(const struct nfc_share *share)
 {
@@ -159,8 +160,9 @@ static void *one_of_the_crowd(void *context)
             struct pollfd p = {nfc_share_fd(share), POLLIN, 0};
             assert_int_equal(poll(&p, 1, 10000), 1);
         }
-        assert_true((crowd_used += bytes) <= CROWD_LIMIT);
-        crowd_used -= bytes;
+        uint64_t used = atomic_fetch_add(&crowd_used, bytes) + bytes;
+        assert_true(used <= CROWD_LIMIT);
+        atomic_fetch_sub(&crowd_used, bytes);
         nfc_share_give(share, bytes);
     }
     nfc_share_close(share);
