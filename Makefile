@@ -42,7 +42,8 @@ bench:
 	@bench/deps.sh
 	@bench/all.sh
 
-install: all
+install: $(BUILD)/build.ninja
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)
 
 format:
