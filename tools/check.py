@@ -93,7 +93,7 @@ def tier_gcc():
 
 
 def tier_release():
-    programs = ["src/cli/kedge", "src/daemon/kedged"]
+    programs = ["src/cli/kedge", "src/daemon/kedged", "src/vsphere/kedge-vddk"]
     build("build-release", ["-Dwerror=true", "--buildtype=release"], targets=programs)
     build("build-clang", ["-Dwerror=true", "--buildtype=release"], {"CC": "clang"}, programs)
 

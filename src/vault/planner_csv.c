@@ -52,7 +52,7 @@ static bool parse_number(const char *value, double min, double max, double *ret,
 static bool parse_bytes(const char *value, double max, uint64_t unit, uint64_t *ret,
                         struct err *err)
 {
-    double number;
+    double number = 0;
     if (!parse_number(value, 0, max, &number, err))
         return false;
     *ret = (uint64_t)(number * (double)unit);
@@ -82,7 +82,7 @@ static bool take_size(const char *value, struct plan_machine *m, struct err *err
 /* Of the size, which is read first. */
 static bool take_used(const char *value, struct plan_machine *m, struct err *err)
 {
-    double pct;
+    double pct = 0;
     if (!parse_number(value, 0, 100, &pct, err))
         return false;
     m->used_bytes = (uint64_t)((double)m->used_bytes * pct / 100.0);
