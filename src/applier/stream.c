@@ -57,14 +57,6 @@ static bool redo_journal(const struct apply_context *context, const struct plan 
     return crew_finish(crew, false, err);
 }
 
-static bool is_of_machine(const struct plan *plan, const struct machine_def *machine)
-{
-    bool is_same = plan->disk_count == machine->disk_count;
-    for (size_t i = 0; is_same && i < plan->disk_count; i++)
-        is_same = id_equal(&plan->disks[i].disk, &machine->disks[i].id);
-    return is_same;
-}
-
 static bool carry(const struct apply_context *context, uint64_t dead,
                   uint64_t *ret_carried, struct err *err)
 {
@@ -73,7 +65,7 @@ static bool carry(const struct apply_context *context, uint64_t dead,
     struct err why = ERR_INIT;
     if (!cycle_store_get_plan(&state_store, dead, &plan, err))
         return false;
-    if (!is_of_machine(&plan, context->machine))
+    if (!plan_is_of(&plan, context->machine))
         return true;
     if (redo_journal(context, &plan, &why)) {
         *ret_carried = dead;

@@ -71,6 +71,14 @@ static bool is_cycle_valid(unsigned kind, uint64_t cycle, uint64_t base_cycle)
 
 /* ---- plan ---- */
 
+bool plan_is_of(const struct plan *plan, const struct machine_def *machine)
+{
+    bool is_same = plan->disk_count == machine->disk_count;
+    for (size_t i = 0; is_same && i < plan->disk_count; i++)
+        is_same = id_equal(&plan->disks[i].disk, &machine->disks[i].id);
+    return is_same;
+}
+
 void plan_release(struct plan *plan)
 {
     for (size_t i = 0; i < plan->disk_count; i++)

@@ -9,6 +9,7 @@
 
 #include "base/id.h"
 #include "block/bitmap.h"
+#include "block/machine.h"
 #include "block/segment.h"
 
 #define CYCLE_MAX_DISKS 64u
@@ -46,6 +47,8 @@ struct plan {
     struct plan_disk *disks; /* owned */
 };
 
+/* Whether it is of exactly these disks, in this order. */
+bool plan_is_of(const struct plan *plan, const struct machine_def *machine);
 void plan_release(struct plan *plan);
 static inline void auto_plan_release(struct plan *plan)
 {

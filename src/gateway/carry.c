@@ -33,7 +33,7 @@ static bool fill_maps(struct cycle *cycle, uint64_t dead, struct err *err)
     struct cycle_store cs = context_state_store(&cycle->context);
     if (!cycle_store_get_plan(&cs, dead, &plan, err))
         return false;
-    if (!same_disks(cycle->context.machine, &plan))
+    if (!plan_is_of(&plan, cycle->context.machine))
         return err_set(err, FAIL_CORRUPT, "cycle %llu was of other disks",
                        (unsigned long long)dead);
     for (size_t i = 0; i < cycle->plan.disk_count; i++) {

@@ -138,16 +138,6 @@ static bool load_earlier(const struct cycle *cycle, struct earlier *ret,
     return true;
 }
 
-bool same_disks(const struct machine_def *machine, const struct plan *plan)
-{
-    if (plan->disk_count != machine->disk_count)
-        return false;
-    for (size_t i = 0; i < plan->disk_count; i++)
-        if (!id_equal(&plan->disks[i].disk, &machine->disks[i].id))
-            return false;
-    return true;
-}
-
 static void change_id_of(const struct earlier *earlier, const struct id *disk,
                          const char **ret)
 {
@@ -165,7 +155,7 @@ static bool take_snapshot(struct cycle *cycle, const struct earlier *earlier,
         .machine = machine, .cycle = number, .quiesce = cycle->context.options.quiesce};
     for (size_t i = 0; i < machine->disk_count; i++)
         change_id_of(earlier, &machine->disks[i].id, &request.previous_change_ids[i]);
-    if (earlier->has_unfinished && same_disks(machine, &earlier->unfinished) &&
+    if (earlier->has_unfinished && plan_is_of(&earlier->unfinished, machine) &&
         earlier->unfinished.base_cycle == cycle->replica.recovery_point) {
         request.resume_handle = earlier->unfinished.snapshot;
         request.resume_cycle = earlier->unfinished.cycle;

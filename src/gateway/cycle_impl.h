@@ -35,8 +35,6 @@ struct cycle {
 /* ---- cycle.c ---- */
 struct cycle_store context_state_store(const struct cycle_context *context);
 struct cycle_store context_log_store(const struct cycle_context *context);
-/* Whether it is of exactly these disks, in this order. */
-bool same_disks(const struct machine_def *machine, const struct plan *plan);
 
 /* ---- plan.c ---- */
 MUST_CHECK bool plan_make(struct cycle *cycle, uint64_t number, bool on_demand,
