@@ -43,6 +43,7 @@ start_kedged
 kedge source add lab qemu --qmp "$DIR/guest/prod.qmp" --scratch-dir "$DIR/guest"
 kedge target add here local --dir "$DIR/replicas" --accel tcg
 kedge replicate lab prod --target here --marker 'kedge-guest: ready'
+wait_first_delta
 check_replica 0
 before=$(records)
 names states | grep -q '^site-1/' || fail "nothing of the machine in the state container"

@@ -14,6 +14,7 @@ start_kedged
 kedge source add lab qemu --qmp "$DIR/guest/prod.qmp" --scratch-dir "$DIR/guest"
 kedge target add here local --dir "$DIR/replicas" --accel tcg
 kedge replicate lab prod --target here
+wait_first_delta
 check_replica 0
 before=$(records)
 

@@ -50,9 +50,20 @@ start_guest() { # more arguments: see run-guest.sh
 
 guest_pid() { cat "$DIR/guest/prod.pid"; }
 
-# Copies of the replica's disks as they are now, checked as a guest's disks: file systems, records.
+# The first delta follows the initial cycle at once; after it nothing runs unasked for an hour.
+wait_first_delta() {
+    local i
+    for i in $(seq 600); do
+        [ "$(state '[.last_cycles[0].kind, .cycle, .job] | tostring')" = '["delta",null,null]' ] && return
+        sleep 0.1
+    done
+    fail "no first delta: $(state '[.status, .last_cycles[0].kind] | tostring')"
+}
+
+# Copies of the replica's disks as they are now (no cycle may be running: it would write meanwhile), checked as a guest's disks: file systems, records.
 check_replica() { # minimum number of records
     local copies=$DIR/copies i
+    [ "$(state .cycle)" = null ] || fail "a cycle runs while the replica is to be looked at"
     rm -rf "$copies"
     mkdir "$copies"
     for i in 0 1; do cp --sparse=always "$DIR/replicas/prod/disk$i.raw" "$copies/"; done
