@@ -85,7 +85,6 @@ root=${root:-$(find_disk root)}
 data=${data:-$(find_disk data)}
 qmp=${qmp:-$dir/$name.qmp} serial=${serial:-$dir/$name.serial} pid=${pid:-$dir/$name.pid}
 [ ${#qmp} -le 100 ] || die "the socket's path '$qmp' is too long; use --qmp"
-[ "$cpus" -gt 1 ] || append+=" nosmp"
 accel=${KEDGE_ACCEL:-tcg}
 [ "$accel" != tcg ] || accel=tcg,tb-size=128
 rm -f "$qmp" "$pid"
