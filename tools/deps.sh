@@ -4,15 +4,20 @@
 set -eu
 
 build="gcc meson ninja-build pkg-config libssl-dev libzstd-dev liblz4-dev libxxhash-dev libnbd-dev
-liburing-dev zlib1g-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev libxml2-dev"
+liburing-dev zlib1g-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev libxml2-dev libc-ares-dev"
 run="qemu-system-x86 qemu-utils"
 demo="e2fsprogs fdisk zstd xz-utils perl-base jq procps python3 openssl curl
 ovmf mtools systemd-boot-efi binutils"
-test="clang clang-format libclang-rt-14-dev libnbd-bin jq curl openssl sqlite3 ovmf python3-pyvmomi libxml2-utils
-golang-go golang-github-vmware-govmomi-dev"
+test="clang clang-format libclang-rt-14-dev libnbd-bin jq curl openssl sqlite3 ovmf python3-pyvmomi python3-cryptography libxml2-utils
+golang-go golang-github-vmware-govmomi-dev dnsmasq-base squid bind9-dnsutils nftables iproute2"
 
 # Test tools that Debian has not: emulators of services.
-npm="azurite@3.35.0 oidc-provider@9.13.3"
+npm="azurite@3.35.0 oidc-provider@9.13.3 oav@4.0.3 @stoplight/prism-cli@5.14.2
+@typespec/spector@0.1.0-alpha.24 @azure-tools/azure-http-specs@0.1.0-alpha.38
+@azure/storage-blob@12.26.0
+@azure/arm-compute@22.1.0 @azure/arm-network@33.3.0 @azure/arm-storage@18.3.0 @azure/arm-resources@5.2.0
+@azure/arm-authorization@9.0.0
+@azure/keyvault-secrets@4.10.0 @azure/keyvault-keys@4.10.2"
 npm_dir=$(dirname "$0")/../build-npm
 
 want="$build $run"

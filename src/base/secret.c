@@ -2,6 +2,9 @@
 /* Secrets live in pages of their own: locked, not dumped, not inherited by children. */
 #include "base/secret.h"
 
+#include "base/file.h"
+#include "base/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,6 +15,7 @@
 #include <unistd.h>
 
 #define PAGE_BYTES 4096
+#define CREDENTIAL "cred:"
 _Static_assert(sizeof(struct secret) <= PAGE_BYTES, "a secret is one page");
 
 void secret_wipe(void *data, size_t data_bytes)
@@ -91,6 +95,34 @@ struct secret *secret_read_file(const char *path, struct err *err)
         secret = secret_new(raw, length);
     secret_wipe(raw, sizeof raw);
     return secret;
+}
+
+bool secret_check_reference(const char *reference, struct err *err)
+{
+    if (text_starts_with(reference, CREDENTIAL))
+        return text_check_name("credential", reference + sizeof CREDENTIAL - 1, err);
+    if (reference[0] != '/')
+        return err_set(err, FAIL_INPUT,
+                       "'%.100s' is neither an absolute path nor cred:NAME", reference);
+    return true;
+}
+
+struct secret *secret_read(const char *reference, struct err *err)
+{
+    if (!text_starts_with(reference, CREDENTIAL))
+        return secret_read_file(reference, err);
+    if (!secret_check_reference(reference, err))
+        return NULL;
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    if (!dir || !*dir) {
+        (void)err_set(err, FAIL_INPUT,
+                      "'%.100s': systemd gave this process no credentials; name it in "
+                      "LoadCredentialEncrypted= of the unit",
+                      reference);
+        return NULL;
+    }
+    AUTO(free) char *path = file_join(dir, reference + sizeof CREDENTIAL - 1);
+    return secret_read_file(path, err);
 }
 
 bool secret_equal(const struct secret *a, const void *data, size_t data_bytes)

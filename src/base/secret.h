@@ -24,6 +24,16 @@ AUTO_CLEANUP(struct secret, secret_free);
  * FAIL_AUTH). */
 MUST_CHECK struct secret *secret_read_file(const char *path, struct err *err);
 
+/*
+ * By reference: "cred:NAME", a credential that systemd gives to this service (the file
+ * NAME in $CREDENTIALS_DIRECTORY, systemd.exec(5)), or the path of a file as above.
+ * FAIL_INPUT: a name with '/', or this is no service with credentials.
+ */
+MUST_CHECK struct secret *secret_read(const char *reference, struct err *err);
+
+/* "cred:NAME" with a plain name, or an absolute path; FAIL_INPUT says which. */
+MUST_CHECK bool secret_check_reference(const char *reference, struct err *err);
+
 bool secret_equal(const struct secret *a, const void *data, size_t data_bytes);
 
 /* Overwrites so that the compiler cannot leave it out. */

@@ -21,6 +21,8 @@ enum sealed_kind {
     SEALED_MANIFEST = 3,
     SEALED_REPLICA = 4,
     SEALED_KEY = 5,
+    SEALED_MASTER = 6,
+    SEALED_MESSAGE = 7,
 }; /* values are on disk */
 
 /* Appends the sealed object to out. */

@@ -10,12 +10,14 @@
  * E1  every TLS connection is checked, each time: with a pin no session is resumed,
  *     because a resumed one shows no certificate;
  * E2  a slot is used by one exchange at a time and holds at most one connection;
- * E3  what the caller named, and nothing of the environment, decides the way.
+ * E3  what the caller and the rules of netpath/path.h named, and nothing of the
+ *     environment, decides the way.
  * Must never log or put into an error: a header, a path's query, a password.
  */
 #include "http/exchange_impl.h"
 
 #include "base/text.h"
+#include "netpath/rules.h"
 
 #include <sys/un.h>
 #include <unistd.h>
@@ -54,14 +56,14 @@ static bool url_has(CURLU *url, CURLUPart part)
     return text != NULL;
 }
 
-/* Only scheme, host and port (and a user, when allowed) may be there. */
-static bool url_is_bare(CURLU *url, bool may_have_user)
+/* Only scheme, host and port may be there. */
+static bool url_is_bare(CURLU *url)
 {
     AUTO(free) char *path = url_part(url, CURLUPART_PATH, 0);
     return (!path || !*path || strcmp(path, "/") == 0) &&
            !url_has(url, CURLUPART_QUERY) && !url_has(url, CURLUPART_FRAGMENT) &&
            !url_has(url, CURLUPART_PASSWORD) && !url_has(url, CURLUPART_OPTIONS) &&
-           (may_have_user || !url_has(url, CURLUPART_USER));
+           !url_has(url, CURLUPART_USER);
 }
 
 static bool parse_url(CURLU *url, const char *text)
@@ -77,7 +79,7 @@ static bool take_url(struct http_endpoint *endpoint, const char *text, struct er
     CURLU *url = curl_url();
     if (!url)
         abort(); /* out of memory, as in xcalloc */
-    bool ok = parse_url(url, text) && url_is_bare(url, false);
+    bool ok = parse_url(url, text) && url_is_bare(url);
     if (ok) {
         AUTO(free) char *host = url_part(url, CURLUPART_HOST, 0);
         AUTO(free) char *port = url_part(url, CURLUPART_PORT, 0);
@@ -86,6 +88,9 @@ static bool take_url(struct http_endpoint *endpoint, const char *text, struct er
         buf_printf(&clean, "%s://%s%s%s", endpoint->is_tls ? "https" : "http",
                    host ? host : "", port ? ":" : "", port ? port : "");
         endpoint->url = buf_take_text(&clean);
+        AUTO(free) char *known = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+        endpoint->port = known ? (unsigned)strtoul(known, NULL, 10) : 0;
+        endpoint->host = TAKE(host);
     }
     curl_url_cleanup(url);
     if (!ok)
@@ -96,23 +101,18 @@ static bool take_url(struct http_endpoint *endpoint, const char *text, struct er
     return true;
 }
 
-static bool take_proxy(struct http_endpoint *endpoint, const char *text, struct err *err)
+static bool take_proxy(struct http_endpoint *endpoint,
+                       const struct http_endpoint_options *options, struct err *err)
 {
-    CURLU *url = curl_url();
-    if (!url)
-        abort(); /* out of memory, as in xcalloc */
-    bool ok = parse_url(url, text) && strncasecmp(text, "http://", 7) == 0 &&
-              url_is_bare(url, true);
-    if (ok) {
-        endpoint->proxy_user = url_part(url, CURLUPART_USER, CURLU_URLDECODE);
-        (void)curl_url_set(url, CURLUPART_USER, NULL, 0); /* removing cannot fail */
-        endpoint->proxy_url = url_part(url, CURLUPART_URL, 0);
-    }
-    curl_url_cleanup(url);
-    if (!ok) /* not the text: a password may be in it */
+    char url[PATH_NAME_BYTES], user[PATH_NAME_BYTES] = "";
+    if (options->proxy_url && !proxy_parse(options->proxy_url, url, user, err))
+        return false;
+    if (options->proxy_password && !user[0])
         return err_set(err, FAIL_INPUT,
-                       "the proxy's address is not http://[USER@]HOST:PORT; a password "
-                       "goes into a file of its own");
+                       "there is a password for a proxy and no user; write "
+                       "http://USER@HOST:PORT as its address");
+    endpoint->proxy_url = options->proxy_url ? xstrdup(options->proxy_url) : NULL;
+    endpoint->proxy_password = options->proxy_password;
     return true;
 }
 
@@ -136,19 +136,13 @@ struct http_endpoint *http_endpoint_open(const struct http_endpoint_options *opt
     AUTO(http_endpoint_close) struct http_endpoint *endpoint = made;
     if (!take_url(endpoint, options->url, err) ||
         (options->socket_path && !check_socket(options->socket_path, err)) ||
-        (options->proxy_url && !take_proxy(endpoint, options->proxy_url, err)))
+        !take_proxy(endpoint, options, err))
         return NULL;
-    if (options->proxy_password && !endpoint->proxy_user) {
-        (void)err_set(err, FAIL_INPUT,
-                      "there is a password for a proxy and no user; write "
-                      "http://USER@HOST:PORT as its address");
-        return NULL;
-    }
+    endpoint->role = options->role;
     endpoint->socket_path = options->socket_path ? xstrdup(options->socket_path) : NULL;
     endpoint->ca_file = options->ca_file ? xstrdup(options->ca_file) : NULL;
     endpoint->client_cert_file =
         options->client_cert_file ? xstrdup(options->client_cert_file) : NULL;
-    endpoint->proxy_password = options->proxy_password;
     endpoint->has_pin = options->pin != NULL;
     if (options->pin)
         memcpy(endpoint->pin, options->pin, HTTP_PIN_BYTES);
@@ -170,11 +164,11 @@ void http_endpoint_close(struct http_endpoint *endpoint)
     }
     (void)pthread_mutex_destroy(&endpoint->lock); /* nobody holds it: we are the last */
     free(endpoint->url);
+    free(endpoint->host);
     free(endpoint->socket_path);
     free(endpoint->ca_file);
     free(endpoint->client_cert_file);
     free(endpoint->proxy_url);
-    free(endpoint->proxy_user);
     free(endpoint);
 }
 
@@ -193,6 +187,8 @@ static int check_certificate(X509_STORE_CTX *store, void *ctx)
     X509 *certificate = X509_STORE_CTX_get0_cert(store);
     slot->has_peer =
         certificate && X509_digest(certificate, EVP_sha256(), slot->peer, NULL) == 1;
+    if (slot->facts)
+        peer_note(slot, store);
     if (!slot->is_probe && !endpoint->has_pin)
         return X509_verify_cert(store);
     slot->has_wrong_pin =
@@ -251,32 +247,9 @@ static int close_socket(void *ctx, curl_socket_t fd)
     for (size_t i = 0; i < SLOT_MAX_SOCKETS; i++)
         if (slot->sockets[i] == fd)
             slot->sockets[i] = -1;
+    if (slot->facts)
+        peer_note_socket(slot->facts, fd);
     return close(fd);
-}
-
-static void set_way(const struct slot *slot)
-{
-    const struct http_endpoint *endpoint = slot->endpoint;
-    CURL *curl = slot->curl;
-    CURL_SET(curl, CURLOPT_NOPROXY, ""); /* the environment's is not asked */
-    CURL_SET(curl, CURLOPT_PROXY, endpoint->proxy_url ? endpoint->proxy_url : "");
-    if (endpoint->socket_path)
-        CURL_SET(curl, CURLOPT_UNIX_SOCKET_PATH, endpoint->socket_path);
-    if (!endpoint->proxy_url)
-        return;
-    CURL_SET(curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
-    CURL_SET(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (!endpoint->proxy_user)
-        return;
-    CURL_SET(curl, CURLOPT_PROXYAUTH, CURLAUTH_ANY);
-    CURL_SET(curl, CURLOPT_PROXYUSERNAME, endpoint->proxy_user);
-    if (endpoint->proxy_password) {
-        char password[SECRET_MAX_BYTES + 1];
-        memcpy(password, endpoint->proxy_password->data, endpoint->proxy_password->bytes);
-        password[endpoint->proxy_password->bytes] = 0;
-        CURL_SET(curl, CURLOPT_PROXYPASSWORD, password); /* curl keeps a copy */
-        secret_wipe(password, sizeof password);
-    }
 }
 
 static void set_up(struct slot *slot)
@@ -285,6 +258,7 @@ static void set_up(struct slot *slot)
     curl_easy_reset(curl); /* keeps the connection */
     slot->detail[0] = 0;
     slot->has_peer = slot->has_wrong_pin = false;
+    err_clear(&slot->refused);
     CURL_SET(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     CURL_SET(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     CURL_SET(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -301,7 +275,8 @@ static void set_up(struct slot *slot)
     CURL_SET(curl, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     CURL_SET(curl, CURLOPT_CLOSESOCKETDATA, slot);
     CURL_SET(curl, CURLOPT_USERAGENT, "kedge/" KEDGE_VERSION);
-    set_way(slot);
+    if (slot->endpoint->socket_path)
+        CURL_SET(curl, CURLOPT_UNIX_SOCKET_PATH, slot->endpoint->socket_path);
     set_tls(slot);
 }
 
@@ -366,6 +341,7 @@ void slot_give(struct slot *slot)
 
 void slot_free(struct slot *slot)
 {
+    slot_end_way(slot);
     curl_easy_cleanup(slot->curl);
     (void)curl_multi_cleanup(slot->multi); /* fails only for a handle that is not one */
     free(slot);

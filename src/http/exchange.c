@@ -15,6 +15,7 @@
 #include "http/exchange_impl.h"
 
 #include "base/clock.h"
+#include "http/pace.h"
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -30,7 +31,8 @@ struct transfer {
     struct http_answer *answer;
     struct slot *slot;
     size_t max_answer_bytes;
-    size_t sent_bytes; /* of the body, handed to curl */
+    size_t sent_bytes;   /* of the body, handed to curl */
+    size_t passed_bytes; /* of the body, let through by the throttle */
     bool is_too_large, is_headers_too_large;
     uint64_t deadline_at_ms, stall_ms;
     uint64_t progress_at_ms, progress_mark;
@@ -109,11 +111,32 @@ static size_t take_body(char *data, size_t unit_bytes, size_t count, void *ctx)
     return bytes;
 }
 
+/* The wait for the throttle is nobody's silence and no part of the deadline. */
+static bool pass_throttle(struct transfer *transfer)
+{
+    const struct http_request *request = transfer->request;
+    struct err canceled = ERR_INIT; /* said again by the loop */
+    size_t let_bytes = 0;
+    uint64_t began_ms = clock_mono_ms();
+    bool ok = pace_pass(transfer->slot->endpoint->role,
+                        request->body_bytes - transfer->passed_bytes, request->cancel,
+                        &let_bytes, &canceled);
+    uint64_t waited_ms = clock_mono_ms() - began_ms;
+    transfer->deadline_at_ms += waited_ms;
+    transfer->progress_at_ms += waited_ms;
+    transfer->passed_bytes += let_bytes;
+    return ok;
+}
+
 static size_t give_body(char *data, size_t unit_bytes, size_t count, void *ctx)
 {
     struct transfer *transfer = ctx;
     const struct http_request *request = transfer->request;
-    size_t bytes = MIN_OF(unit_bytes * count, request->body_bytes - transfer->sent_bytes);
+    if (transfer->sent_bytes == transfer->passed_bytes &&
+        transfer->sent_bytes < request->body_bytes && !pass_throttle(transfer))
+        return CURL_READFUNC_ABORT;
+    size_t bytes =
+        MIN_OF(unit_bytes * count, transfer->passed_bytes - transfer->sent_bytes);
     if (bytes)
         memcpy(data, (const uint8_t *)request->body + transfer->sent_bytes, bytes);
     transfer->sent_bytes += bytes;
@@ -322,6 +345,12 @@ static bool judge(struct transfer *transfer, CURLcode code, struct err *err)
         return err_set(err, FAIL_LIMIT, "answer of '%.100s' is larger than %zu bytes",
                        name,
                        request->into ? request->into_bytes : transfer->max_answer_bytes);
+    if (transfer->slot->refused.kind != FAIL_NONE) {
+        *err = transfer->slot->refused;
+        return false;
+    }
+    if (code == CURLE_ABORTED_BY_CALLBACK && !cancel_check(request->cancel, err))
+        return false;
     return code == CURLE_OK || slot_explain(transfer->slot, code, err);
 }
 
@@ -362,6 +391,10 @@ bool http_exchange(struct http_endpoint *endpoint, const struct http_request *re
                                                                   : DEFAULT_DEADLINE_MS),
         .stall_ms = request->stall_ms ? request->stall_ms : DEFAULT_STALL_MS,
     };
+    if (!slot_choose_way(transfer.slot, request->cancel, err)) {
+        slot_give(transfer.slot);
+        return false;
+    }
     struct curl_slist *lines = make_lines(request);
     CURLcode code = CURLE_OK;
     set_request(&transfer, lines);
@@ -372,9 +405,36 @@ bool http_exchange(struct http_endpoint *endpoint, const struct http_request *re
     } else {
         http_answer_release(&answer);
     }
+    slot_observe_way(transfer.slot, ok ? ret->latency_ms : 0, ok ? NULL : err);
+    slot_end_way(transfer.slot);
+    if (transfer.slot->refused.kind != FAIL_NONE)
+        (void)way_refused(err);           /* not ok */
     curl_easy_reset(transfer.slot->curl); /* forgets the list and this frame */
     free_lines(lines);
     slot_give(transfer.slot);
+    return ok;
+}
+
+bool slot_probe(struct slot *slot, const struct cancel *cancel, struct err *err)
+{
+    const struct http_endpoint *endpoint = slot->endpoint;
+    struct http_request nothing = {.method = "GET", .path = "/", .cancel = cancel};
+    struct http_answer none = {0};
+    struct transfer transfer = {
+        .request = &nothing,
+        .answer = &none,
+        .slot = slot,
+        .deadline_at_ms = clock_mono_ms() + 2 * endpoint->connect_deadline_ms,
+        .stall_ms = DEFAULT_STALL_MS,
+    };
+    CURLcode code = CURLE_OK;
+    if (!slot_choose_way(slot, cancel, err))
+        return false;
+    CURL_SET(slot->curl, CURLOPT_URL, endpoint->url);
+    CURL_SET(slot->curl, CURLOPT_CONNECT_ONLY, 1L);
+    bool ok = perform(&transfer, &code, err) &&
+              (code == CURLE_OK || slot_explain(slot, code, err));
+    slot_observe_way(slot, 0, ok ? NULL : err);
     return ok;
 }
 
@@ -384,24 +444,13 @@ bool http_endpoint_fingerprint(struct http_endpoint *endpoint,
     if (!endpoint->is_tls)
         return err_set(err, FAIL_INPUT, "'%.100s' has no certificate; write https://",
                        endpoint_name(endpoint));
-    struct http_request nothing = {.method = "GET", .path = "/"};
-    struct http_answer none = {0};
     struct slot *slot = slot_new_probe(endpoint);
-    struct transfer transfer = {
-        .request = &nothing,
-        .answer = &none,
-        .slot = slot,
-        .deadline_at_ms = clock_mono_ms() + 2 * endpoint->connect_deadline_ms,
-        .stall_ms = DEFAULT_STALL_MS,
-    };
-    CURLcode code = CURLE_OK;
-    CURL_SET(slot->curl, CURLOPT_URL, endpoint->url);
-    CURL_SET(slot->curl, CURLOPT_CONNECT_ONLY, 1L);
-    bool ok = perform(&transfer, &code, err);
-    if (ok && slot->has_peer)
+    struct err why = ERR_INIT;
+    bool ok = slot_probe(slot, NULL, &why) || slot->has_peer;
+    if (ok)
         memcpy(ret_pin, slot->peer, HTTP_PIN_BYTES);
-    else if (ok)
-        ok = slot_explain(slot, code, err);
+    else
+        *err = why;
     slot_free(slot);
     return ok;
 }

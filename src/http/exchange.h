@@ -9,6 +9,10 @@
  * later and always verified: by the system's or the given certificates and the host
  * name, or, when a pin is given, by the SHA-256 fingerprint of the server's certificate
  * alone. Redirects are never followed, the environment's proxies never used.
+ *
+ * The way (proxy or direct, addresses) is what netpath/path.h says for the endpoint's
+ * role at the time of each exchange; a kept connection that is not on that way any more
+ * is not used again. A Unix socket has no way.
  */
 #ifndef HTTP_EXCHANGE_H
 #define HTTP_EXCHANGE_H
@@ -16,6 +20,7 @@
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/secret.h"
+#include "netpath/path.h"
 
 struct http_endpoint;
 
@@ -26,7 +31,9 @@ struct http_endpoint_options {
     const char *socket_path; /* Unix socket instead of url's host; NULL: none */
     const char *ca_file;     /* PEM, instead of the system's certificates; NULL */
     const uint8_t *pin;      /* HTTP_PIN_BYTES, instead of chain and name; NULL */
-    const char *proxy_url;   /* "http://[user@]host:port", CONNECT; NULL: direct */
+    enum path_role role;     /* decides the way: proxy or direct, to which addresses */
+    const char *proxy_url;   /* "http://[user@]host:port", CONNECT: instead of the rules'
+                              * (netpath/path.h); NULL: by the rules */
     const struct secret *proxy_password; /* borrowed for the endpoint's life; NULL */
     const char *client_cert_file;        /* PEM with certificate and key; NULL */
     size_t max_idle;                     /* kept connections; 0: 8 */
@@ -84,8 +91,10 @@ MUST_CHECK bool http_answer_header(const struct http_answer *answer, const char 
  * answers, the connection broke, past a deadline; FAIL_AUTH certificate not trusted or
  * not the pinned one (the text has its fingerprint), no TLS 1.2, proxy wants credentials;
  * FAIL_LIMIT answer too large; FAIL_INPUT no TLS on that port, a certificate file cannot
- * be read, a path or header that is not encoded; FAIL_CANCELED. *ret is released by the
- * caller only when true. What was sent of a body is never sent again.
+ * be read, a path or header that is not encoded; FAIL_CANCELED. What path_choose
+ * refuses (no such name, an address that must be private and is not) is FAIL_TRANSIENT
+ * with its text, and nothing was sent. *ret is released by the caller only when true.
+ * What was sent of a body is never sent again.
  */
 MUST_CHECK bool http_exchange(struct http_endpoint *endpoint,
                               const struct http_request *request, struct http_answer *ret,

@@ -27,10 +27,10 @@ static bool explain_certificate(struct slot *slot, struct err *err)
 
 static bool explain_proxy(const struct slot *slot, long status, struct err *err)
 {
-    const char *proxy = slot->endpoint->proxy_url;
+    const char *proxy = slot->choice.proxy_url;
     if (status == 407)
         return err_set(err, FAIL_AUTH, "proxy '%.100s' wants %s", proxy,
-                       slot->endpoint->proxy_user
+                       slot->choice.proxy_user[0]
                            ? "other credentials; check its user and password"
                            : "credentials; name its user and password file");
     enum err_kind kind = status >= 500 || status == 429 ? FAIL_TRANSIENT : FAIL_AUTH;
@@ -64,12 +64,12 @@ bool slot_explain(struct slot *slot, CURLcode code, struct err *err)
         text_copy(slot->detail, sizeof slot->detail, curl_easy_strerror(code));
     long connect_status = 0;
     (void)curl_easy_getinfo(slot->curl, CURLINFO_HTTP_CONNECTCODE, &connect_status);
-    if (endpoint->proxy_url && connect_status >= 300)
+    if (slot->choice.proxy_url[0] && connect_status >= 300)
         return explain_proxy(slot, connect_status, err);
     switch (code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
         return err_set(err, FAIL_TRANSIENT, "proxy '%.100s' has no address: %.150s",
-                       endpoint->proxy_url ? endpoint->proxy_url : "", slot->detail);
+                       slot->choice.proxy_url, slot->detail);
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
         return err_set(err, FAIL_TRANSIENT, "nobody answers at '%.100s': %.150s", name,

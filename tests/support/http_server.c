@@ -340,10 +340,15 @@ static void listen_somewhere(struct http_server *server)
     const char *path = server->options.socket_path;
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)server->options.port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
+    int again = 1; /* connections of the server before it may still be closing */
     server->listen_fd = socket(path ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(server->listen_fd >= 0, "socket");
+    require(setsockopt(server->listen_fd, SOL_SOCKET, SO_REUSEADDR, &again,
+                       sizeof again) == 0,
+            "reuse");
     if (path) {
         (void)snprintf(local.sun_path, sizeof local.sun_path, "%s", path);
         require(bind(server->listen_fd, (struct sockaddr *)&local, sizeof local) == 0,

@@ -46,7 +46,8 @@ struct http_server_options {
     void *ctx;
     const char *cert_file;   /* PEM with certificate and key; NULL: no TLS */
     const char *client_ca;   /* clients must show a certificate of it; NULL */
-    const char *socket_path; /* NULL: a free port */
+    const char *socket_path; /* NULL: a port */
+    unsigned port;           /* 0: a free one */
     const char *proxy_basic; /* base64 that a proxy's client must send; NULL: none */
     unsigned proxy_status;   /* a proxy's answer to everything; 0: it does its work */
     bool only_tls11;
@@ -60,9 +61,9 @@ unsigned http_server_connections(struct http_server *server); /* taken so far */
 
 /* ---- certificates: PEM files in dir, removed by the caller ---- */
 
-/* "ca.pem", and with key and signed by it: "good.pem" (127.0.0.1, localhost, for *.test
- * too), "wrong_name.pem" (other.test only), "expired.pem", "client.pem"; "self.pem" is
- * signed by itself. */
+/* "ca.pem", and with key and signed by it: "good.pem" (127.0.0.1, localhost, for
+ * *.kedge.test too), "wrong_name.pem" (other.test only), "expired.pem", "client.pem";
+ * "self.pem" is signed by itself. */
 void test_certs_make(const char *dir);
 
 #endif

@@ -84,7 +84,7 @@ void test_certs_make(const char *dir)
     require(maker.ca_key != NULL);
     maker.ca = make(&maker, "kedge test CA", NULL, 30, maker.ca_key, true);
     write_pem(&maker, "ca.pem", maker.ca, NULL);
-    const char *const names = "IP:127.0.0.1,DNS:localhost,DNS:*.test";
+    const char *const names = "IP:127.0.0.1,DNS:localhost,DNS:*.test,DNS:*.kedge.test";
     make_file(&maker, "good.pem", names, 30, false);
     make_file(&maker, "wrong_name.pem", "DNS:other.test", 30, false);
     make_file(&maker, "expired.pem", names, -1, false);

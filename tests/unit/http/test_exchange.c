@@ -368,7 +368,7 @@ static void nobody_listens(void **state)
     way.url = "http://nowhere.invalid";
     AUTO(http_endpoint_close)
     struct http_endpoint *nowhere = http_endpoint_open(&way, &err);
-    assert_fails(nowhere, REQUEST(), FAIL_TRANSIENT, "nobody answers");
+    assert_fails(nowhere, REQUEST(), FAIL_TRANSIENT, "nowhere.invalid");
     uint8_t pin[HTTP_PIN_BYTES];
     assert_false(http_endpoint_fingerprint(nowhere, pin, &err));
     assert_int_equal(err.kind, FAIL_INPUT);
