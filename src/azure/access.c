@@ -2,6 +2,7 @@
 /* One table of kinds: which keys each must and may have. */
 #include "azure/access.h"
 
+#include "azure/secret_ref.h"
 #include "base/file.h"
 #include "http/json.h"
 
@@ -15,14 +16,19 @@ static const struct {
     bool needs_secret, needs_client;
     const char *keys[MAX_KEYS]; /* besides those of every kind */
 } KINDS[] = {
-    {"shared-key", AZURE_SHARED_KEY, "key_file", true, false, {"key_file"}},
-    {"sas", AZURE_SAS, "sas_file", true, false, {"sas_file"}},
+    {"shared-key",
+     AZURE_SHARED_KEY,
+     "key_file",
+     true,
+     false,
+     {"key_file", "kv_credential"}},
+    {"sas", AZURE_SAS, "sas_file", true, false, {"sas_file", "kv_credential"}},
     {"client-secret",
      AZURE_CLIENT_SECRET,
      "secret_file",
      true,
      true,
-     {"tenant", "client", "secret_file"}},
+     {"tenant", "client", "secret_file", "kv_credential"}},
     {"client-certificate",
      AZURE_CLIENT_CERTIFICATE,
      "certificate_file",
@@ -51,6 +57,7 @@ static const char *const SOURCES[] = {"imds", "app-service", "arc"};
 void azure_access_release(struct azure_access *access)
 {
     free(access->secret_file);
+    free(access->kv_credential);
     free(access->tenant);
     free(access->client);
     free(access->authority);
@@ -113,12 +120,23 @@ static bool take_source(const json_t *json, struct azure_access *access, struct 
                    source);
 }
 
+/* A certificate and a federated token are files: the library, the cluster put them there.
+ */
+static bool check_reference(const struct azure_access *access, struct err *err)
+{
+    bool may_refer = access->kind == AZURE_SHARED_KEY || access->kind == AZURE_SAS ||
+                     access->kind == AZURE_CLIENT_SECRET;
+    return !may_refer ||
+           azure_secret_ref_check(access->secret_file, access->kv_credential, err);
+}
+
 static bool take_credential(const json_t *json, size_t index, struct azure_access *access,
                             struct err *err)
 {
     access->kind = KINDS[index].kind;
     const char *secret_key = KINDS[index].secret_key;
     if ((secret_key && !take_text(json, secret_key, &access->secret_file, err)) ||
+        !take_text(json, "kv_credential", &access->kv_credential, err) ||
         !take_text(json, "tenant", &access->tenant, err) ||
         !take_text(json, "client", &access->client, err) ||
         !take_text(json, "endpoint", &access->endpoint, err) ||
@@ -129,7 +147,7 @@ static bool take_credential(const json_t *json, size_t index, struct azure_acces
     if (KINDS[index].needs_client && (!access->tenant || !access->client))
         return err_set(err, FAIL_INPUT, "'%s' is missing",
                        access->tenant ? "client" : "tenant");
-    return true;
+    return check_reference(access, err);
 }
 
 static bool take_way(const json_t *json, struct azure_access *access, struct err *err)

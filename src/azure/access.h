@@ -6,7 +6,7 @@
  *   {"kind": "shared-key", "key_file": "/etc/kedge/logs.key"}
  *
  * kind                  keys besides
- * shared-key            key_file: the account key, base64
+ * shared-key            key_file: the account key, base64, or a connection string
  * sas                   sas_file: an account, service or user-delegation SAS
  * client-secret         tenant, client, secret_file
  * client-certificate    tenant, client, certificate_file: PEM, RSA key and certificate
@@ -17,6 +17,10 @@
  * az                    none: what `az login` left, for trying things
  * every kind            cloud (public, usgov, china), authority, ca_file, pin, proxy,
  *                       proxy_password_file
+ *
+ * key_file, sas_file and secret_file name a file, a credential of systemd or a secret in
+ * a Key Vault (azure/secret_ref.h), the last with kv_credential: the path of another
+ * access file.
  */
 #ifndef AZURE_ACCESS_H
 #define AZURE_ACCESS_H
@@ -41,6 +45,7 @@ struct azure_access { /* texts owned; NULL when not given */
     enum azure_identity_source source;
     const struct azure_cloud *cloud; /* NULL: that of the account's host name */
     char *secret_file; /* key_file, sas_file, secret_file, certificate_file, token_file */
+    char *kv_credential; /* the access file for a secret_file in a vault */
     char *tenant, *client;
     char *authority; /* instead of the cloud's */
     char *endpoint;  /* of the managed identity */
@@ -56,7 +61,8 @@ MUST_CHECK bool azure_access_read(const char *path, struct azure_access *ret,
                                   struct err *err);
 void azure_access_release(struct azure_access *access);
 
-/* Fills in how the service at url is reached; borrows from access. */
+/* Fills in how the service at url is reached; borrows from access. The caller sets its
+ * role. */
 struct http_endpoint_options azure_access_way(const struct azure_access *access,
                                               const char *url);
 

@@ -24,7 +24,8 @@ struct blob_container_options {
     const char *access_file; /* azure/access.h */
     uint64_t retry_for_ms;   /* as of azure_client_options */
     uint64_t retry_base_ms;
-    size_t max_idle; /* connections kept; 0: 8 */
+    size_t max_idle;     /* connections kept; 0: 8 */
+    enum path_role role; /* of its endpoint */
 };
 
 /* Makes the container when it is not there; tries for 15 s. FAIL_INPUT: the address or
@@ -33,6 +34,15 @@ MUST_CHECK struct blob_container *blob_container_open(
     const struct blob_container_options *options, struct err *err);
 void blob_container_close(struct blob_container *container);
 AUTO_CLEANUP(struct blob_container, blob_container_close);
+
+/*
+ * The same container for somebody who may be asked to stop: a call that runs when hurry
+ * is set ends at once with FAIL_CANCELED, and may have happened; one that begins
+ * afterwards is tried once, for a few seconds, so that he can still tidy up. Closed
+ * before the container; both borrowed.
+ */
+MUST_CHECK struct blob_container *blob_container_view(struct blob_container *container,
+                                                      const struct cancel *hurry);
 
 struct blob_data {
     const void *data;

@@ -6,6 +6,8 @@
 
 #include <ctype.h>
 
+#include <stdatomic.h>
+
 #define OPEN_RETRY_MS 15000
 
 /* ---- address ---- */
@@ -157,6 +159,7 @@ static bool open_parts(struct blob_container *container,
     struct http_endpoint_options way =
         azure_access_way(&container->access, container->address.origin);
     way.max_idle = options->max_idle;
+    way.role = options->role;
     container->endpoint = http_endpoint_open(&way, err);
     if (!container->endpoint)
         return false;
@@ -191,8 +194,26 @@ void blob_container_close(struct blob_container *container)
 {
     if (!container)
         return;
-    azure_signer_close(container->signer);
-    http_endpoint_close(container->endpoint);
-    azure_access_release(&container->access);
+    if (!container->is_view) {
+        azure_signer_close(container->signer);
+        http_endpoint_close(container->endpoint);
+        azure_access_release(&container->access);
+    }
     free(container);
+}
+
+struct blob_container *blob_container_view(struct blob_container *container,
+                                           const struct cancel *hurry)
+{
+    struct blob_container *view = xcalloc(1, sizeof *view);
+    view->address = container->address;
+    view->access = container->access;
+    view->endpoint = container->endpoint;
+    view->signer = container->signer;
+    view->retry_for_ms = container->retry_for_ms;
+    view->retry_base_ms = container->retry_base_ms;
+    view->hurry = hurry;
+    view->is_view = true;
+    atomic_store(&view->has_no_crc64, atomic_load(&container->has_no_crc64));
+    return view;
 }

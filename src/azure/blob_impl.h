@@ -13,6 +13,10 @@ struct blob_container {
     struct http_endpoint *endpoint;
     struct azure_signer *signer;
     uint64_t retry_for_ms, retry_base_ms;
+    const struct cancel *hurry; /* of a view; NULL: none */
+    bool is_view;
+    /* Atomic. */
+    _Atomic bool has_no_crc64; /* it said so once */
 };
 
 struct blob_call {
@@ -26,6 +30,12 @@ void blob_begin(struct blob_call *call, const struct blob_container *container,
                 const char *verb, const char *name);
 MUST_CHECK bool blob_send(struct blob_container *container, struct blob_call *call,
                           struct http_answer *ret, struct err *err);
+
+/* As blob_send for a request with a body: the service checks what arrives. */
+MUST_CHECK bool blob_send_checked(struct blob_container *container,
+                                  struct blob_call *call, struct http_answer *ret,
+                                  struct err *err);
+bool blob_code_is(const struct http_answer *answer, const char *code);
 
 /* One answer of a listing: each() is told every blob in it; exposed for fuzzing. */
 struct blob_page {

@@ -6,11 +6,14 @@
 
 static const struct azure_cloud CLOUDS[] = {
     {"public", "https://login.microsoftonline.com", "https://management.azure.com",
-     "blob.core.windows.net", "https://storage.azure.com"},
+     "blob.core.windows.net", "https://storage.azure.com", "vault.azure.net",
+     "https://vault.azure.net"},
     {"usgov", "https://login.microsoftonline.us", "https://management.usgovcloudapi.net",
-     "blob.core.usgovcloudapi.net", "https://storage.azure.com"},
+     "blob.core.usgovcloudapi.net", "https://storage.azure.com",
+     "vault.usgovcloudapi.net", "https://vault.usgovcloudapi.net"},
     {"china", "https://login.chinacloudapi.cn", "https://management.chinacloudapi.cn",
-     "blob.core.chinacloudapi.cn", "https://storage.azure.com"},
+     "blob.core.chinacloudapi.cn", "https://storage.azure.com", "vault.azure.cn",
+     "https://vault.azure.cn"},
 };
 
 const struct azure_cloud *azure_cloud_get(const char *name, struct err *err)
@@ -26,7 +29,8 @@ const struct azure_cloud *azure_cloud_get(const char *name, struct err *err)
 const struct azure_cloud *azure_cloud_of_host(const char *host)
 {
     for (size_t i = 0; i < ARRAY_COUNT(CLOUDS); i++)
-        if (text_ends_with(host, CLOUDS[i].blob_suffix))
+        if (text_ends_with(host, CLOUDS[i].blob_suffix) ||
+            text_ends_with(host, CLOUDS[i].vault_suffix))
             return &CLOUDS[i];
     return &CLOUDS[0];
 }

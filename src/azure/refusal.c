@@ -2,7 +2,9 @@
 /*
  * What a service's refusal means: one table from error code to kind and remedy. Codes are
  * those of the vendor's "common REST API error codes" and "blob service error codes"; of
- * Entra ID the AADSTS numbers. What is not in the table goes by its status.
+ * Entra ID the AADSTS numbers; of Resource Manager "troubleshoot common Azure deployment
+ * errors" and what Compute and Network document. What is not in the table goes by its
+ * status. An error inside of an answer of 2xx is that of an operation that failed.
  */
 #include "azure/request.h"
 
@@ -11,7 +13,9 @@
 #include "http/json.h"
 #include "http/xml.h"
 
-#define MESSAGE_BYTES  160
+#define MESSAGE_BYTES  800
+#define MAX_NESTED     8   /* errors inside of errors */
+#define WRAP_BYTES     48  /* for what callers put before the text */
 #define SKEW_MIN_S     240 /* tokens bear 5 min, signatures 15 min */
 #define BODY_MAX_BYTES (64 * KIB)
 
@@ -21,7 +25,12 @@ struct refusal {
     const char *remedy; /* NULL: none beyond the message */
 };
 
+#define QUOTA_REMEDY "ask for more quota, or take another size or region"
+#define ROOM_REMEDY  "Azure has no room for it now: take another size, zone or region"
+#define ROLE_REMEDY  "give the credential a role with that action there"
+
 static const struct refusal REFUSALS[] = {
+    /* storage */
     {"AccountIsDisabled", FAIL_AUTH, "enable the storage account"},
     {"AuthenticationFailed", FAIL_AUTH,
      "check the credential, and that it is one of this account"},
@@ -41,6 +50,8 @@ static const struct refusal REFUSALS[] = {
     {"ConditionNotMet", FAIL_CONFLICT, NULL},
     {"ContainerBeingDeleted", FAIL_TRANSIENT, "wait, or use another container"},
     {"ContainerNotFound", FAIL_GONE, "make the container, or correct its name"},
+    {"Crc64Mismatch", FAIL_TRANSIENT, "it was damaged on the way"},
+    {"FeatureNotSupported", FAIL_INPUT, NULL},
     {"InsufficientAccountPermissions", FAIL_AUTH, "the account may not be written to"},
     {"InternalError", FAIL_TRANSIENT, NULL},
     {"InvalidAuthenticationInfo", FAIL_AUTH, "check the credential"},
@@ -58,6 +69,44 @@ static const struct refusal REFUSALS[] = {
     {"ResourceNotFound", FAIL_GONE, NULL},
     {"ServerBusy", FAIL_TRANSIENT, NULL},
     {"SnapshotsPresent", FAIL_CONFLICT, "remove its snapshots first"},
+    /* Resource Manager */
+    {"AllocationFailed", FAIL_LIMIT, ROOM_REMEDY},
+    {"AnotherOperationInProgress", FAIL_TRANSIENT, NULL},
+    {"AuthorizationFailed", FAIL_AUTH, ROLE_REMEDY},
+    {"ExpiredAuthenticationToken", FAIL_AUTH, "check the clock of this host"},
+    {"InternalExecutionError", FAIL_TRANSIENT, NULL},
+    {"InternalServerError", FAIL_TRANSIENT, NULL},
+    {"InvalidAuthenticationTokenTenant", FAIL_AUTH,
+     "the credential is of another tenant than the subscription"},
+    {"InvalidResourceLocation", FAIL_CONFLICT, "something of that name is elsewhere"},
+    {"LinkedAuthorizationFailed", FAIL_AUTH, ROLE_REMEDY},
+    {"MissingSubscriptionRegistration", FAIL_INPUT,
+     "register that resource provider in the subscription"},
+    {"NicInUse", FAIL_CONFLICT, "remove its virtual machine first"},
+    {"NicReservedForAnotherVm", FAIL_TRANSIENT, NULL}, /* for 3 min */
+    {"OperationNotAllowed", FAIL_CONFLICT, NULL},
+    {"OverconstrainedAllocationRequest", FAIL_LIMIT, ROOM_REMEDY},
+    {"OverconstrainedZonalAllocationRequest", FAIL_LIMIT, ROOM_REMEDY},
+    {"PrivateIPAddressInUse", FAIL_CONFLICT, "give it another address"},
+    {"PrivateIPAddressIsAllocated", FAIL_CONFLICT, "give it another address"},
+    {"PropertyChangeNotAllowed", FAIL_CONFLICT, NULL},
+    {"QuotaExceeded", FAIL_LIMIT, QUOTA_REMEDY},
+    {"ReferencedResourceNotProvisioned", FAIL_TRANSIENT, NULL},
+    {"RequestDisallowedByPolicy", FAIL_AUTH,
+     "follow that policy, or have this group exempted"},
+    {"ResourceGroupBeingDeleted", FAIL_CONFLICT, "name another resource group"},
+    {"ResourceGroupNotFound", FAIL_GONE, "make the resource group, or correct its name"},
+    {"ResourceQuotaExceeded", FAIL_LIMIT, QUOTA_REMEDY},
+    {"RetryableError", FAIL_TRANSIENT, NULL},
+    {"ScopeLocked", FAIL_CONFLICT, "remove the lock, or take another resource group"},
+    {"ServerTimeout", FAIL_TRANSIENT, NULL},
+    {"SkuNotAvailable", FAIL_LIMIT, "take another size, zone or region"},
+    {"SubnetIsFull", FAIL_LIMIT, "take another subnet"},
+    {"SubscriptionNotFound", FAIL_INPUT,
+     "check the subscription, and that the credential may read it"},
+    {"TooManyRequests", FAIL_TRANSIENT, NULL},
+    {"ZonalAllocationFailed", FAIL_LIMIT, ROOM_REMEDY},
+    /* Entra ID */
     {"AADSTS7000215", FAIL_AUTH, "give the client secret's value, not its id"},
     {"AADSTS7000222", FAIL_AUTH, "the client secret has expired; make a new one"},
     {"AADSTS700016", FAIL_AUTH, "check client and tenant: there is no such application"},
@@ -91,6 +140,23 @@ static enum err_kind kind_of_status(unsigned status)
     default:
         return status >= 500 ? FAIL_TRANSIENT : status >= 400 ? FAIL_INPUT : FAIL_CORRUPT;
     }
+}
+
+/* An error inside of an answer of 2xx: an operation has failed. */
+static enum err_kind kind_of_answer(unsigned status, const char *code)
+{
+    return status < 300 && code[0] ? FAIL_IO : kind_of_status(status);
+}
+
+static const struct refusal *find_refusal(const char *code, const char *message)
+{
+    /* One code for all that may not be; which of it is in the text only. */
+    if (strcmp(code, "OperationNotAllowed") == 0 && strcasestr(message, "quota"))
+        code = "QuotaExceeded";
+    for (size_t i = 0; i < ARRAY_COUNT(REFUSALS); i++)
+        if (strcmp(REFUSALS[i].code, code) == 0)
+            return &REFUSALS[i];
+    return NULL;
 }
 
 /* ---- what the answer says ---- */
@@ -127,8 +193,57 @@ static void read_xml(const struct http_answer *answer, char code[AZURE_CODE_BYTE
     }
 }
 
-/* {"error": {"code", "message"}} or {"error": "code", "error_description": "AADSTS..."}
- */
+/* {"error": "code", "error_description": "AADSTS7000222: The ..."} */
+static void read_token_error(const json_t *json, char code[AZURE_CODE_BYTES],
+                             char message[MESSAGE_BYTES])
+{
+    const char *text = json_string_value(json_object_get(json, "error_description"));
+    if (text && text_starts_with(text, "AADSTS")) {
+        size_t bytes = strcspn(text, ": ");
+        (void)snprintf(code, AZURE_CODE_BYTES, "%.*s", (int)MIN_OF(bytes, (size_t)60),
+                       text);
+        text += bytes + strspn(text + bytes, ": ");
+    } else {
+        take_text(code, AZURE_CODE_BYTES,
+                  json_string_value(json_object_get(json, "error")));
+    }
+    if (text)
+        take_text(message, MESSAGE_BYTES, text);
+}
+
+/* The error inside of an error: the first of "details" that says something, or
+ * "innererror". */
+static const json_t *inner_error(const json_t *error)
+{
+    const json_t *details = json_object_get(error, "details");
+    for (size_t i = 0; i < json_array_size(details); i++) {
+        const json_t *detail = json_array_get(details, i);
+        const char *text = json_string_value(json_object_get(detail, "message"));
+        if (text && *text)
+            return detail;
+    }
+    return json_object_get(error, "innererror");
+}
+
+/* {"code", "message", "details": [...], "innererror": {...}}: the innermost message; the
+ * innermost code that we know, else the innermost. */
+static void read_nested_error(const json_t *error, char code[AZURE_CODE_BYTES],
+                              char message[MESSAGE_BYTES])
+{
+    bool is_known = false;
+    for (unsigned i = 0; i < MAX_NESTED && json_is_object(error); i++) {
+        const char *found = json_string_value(json_object_get(error, "code"));
+        const char *text = json_string_value(json_object_get(error, "message"));
+        if (text && *text)
+            take_text(message, MESSAGE_BYTES, text);
+        bool knows = found && find_refusal(found, message);
+        if (found && *found && (knows || !is_known))
+            take_text(code, AZURE_CODE_BYTES, found);
+        is_known = is_known || knows;
+        error = inner_error(error);
+    }
+}
+
 static void read_json(const struct http_answer *answer, char code[AZURE_CODE_BYTES],
                       char message[MESSAGE_BYTES])
 {
@@ -137,22 +252,10 @@ static void read_json(const struct http_answer *answer, char code[AZURE_CODE_BYT
     json_t *json =
         json_parse("error", buf_text(&answer->body), answer->body.bytes, &ignored);
     const json_t *error = json_object_get(json, "error");
-    const char *found_code = json_is_string(error)
-                                 ? json_string_value(error)
-                                 : json_string_value(json_object_get(error, "code"));
-    const char *text = json_string_value(json_object_get(json, "error_description"));
-    if (!text)
-        text = json_string_value(json_object_get(error, "message"));
-    if (text && text_starts_with(text, "AADSTS")) { /* "AADSTS7000222: The ..." */
-        size_t bytes = strcspn(text, ": ");
-        (void)snprintf(code, AZURE_CODE_BYTES, "%.*s", (int)MIN_OF(bytes, (size_t)60),
-                       text);
-        text += bytes + strspn(text + bytes, ": ");
-    } else if (found_code && !code[0]) {
-        take_text(code, AZURE_CODE_BYTES, found_code);
-    }
-    if (text)
-        take_text(message, MESSAGE_BYTES, text);
+    if (json_is_string(error))
+        read_token_error(json, code, message);
+    else
+        read_nested_error(error ? error : json, code, message);
 }
 
 static void read_error(const struct http_answer *answer, char code[AZURE_CODE_BYTES],
@@ -193,27 +296,38 @@ static void hint_clock(const struct http_answer *answer, struct err *err)
                        (unsigned long long)off_s, here_s > server_s ? "ahead" : "behind");
 }
 
+/* The message in so many bytes: who asked is known to us and goes first. */
+static const char *fit_message(const char *message, size_t room)
+{
+    const char *verdict = strstr(message, "does not have ");
+    return strlen(message) > room && verdict ? verdict : message;
+}
+
 bool azure_refused(const struct azure_request *request, const struct http_answer *answer,
                    struct err *err)
 {
-    char code[AZURE_CODE_BYTES], message[MESSAGE_BYTES], id[64];
-    const struct refusal *refusal = NULL;
+    char code[AZURE_CODE_BYTES], message[MESSAGE_BYTES], id[64], ids[200];
     read_error(answer, code, message);
+    const struct refusal *refusal = find_refusal(code, message);
+    const char *remedy = refusal && refusal->remedy ? refusal->remedy : "";
     if (!http_answer_header(answer, "x-ms-request-id", id, sizeof id))
         text_copy(id, sizeof id, "none");
-    for (size_t i = 0; i < ARRAY_COUNT(REFUSALS); i++)
-        if (strcmp(REFUSALS[i].code, code) == 0)
-            refusal = &REFUSALS[i];
     for (char *p = message; *p; p++)
         if (*p == ';')
             *p = ','; /* "; " begins the remedy */
-    (void)err_set(err, refusal ? refusal->kind : kind_of_status(answer->status),
-                  "%.120s: %s%s%s (HTTP status %u, request id %s, client request id %s)",
-                  request->what, code, code[0] && message[0] ? ": " : "", message,
-                  answer->status, id, request->client_id);
+    (void)snprintf(ids, sizeof ids,
+                   "(HTTP status %u, request id %s, client request id %s)",
+                   answer->status, id, request->client_id);
+    size_t fixed = MIN_OF(strlen(request->what), (size_t)120) + strlen(code) +
+                   strlen(ids) + strlen(remedy) + WRAP_BYTES;
+    size_t room = fixed + 60 < ERR_TEXT_BYTES ? ERR_TEXT_BYTES - fixed : 60;
+    (void)err_set(err, refusal ? refusal->kind : kind_of_answer(answer->status, code),
+                  "%.120s: %s%s%.*s%s%s", request->what, code,
+                  code[0] && message[0] ? ": " : "", (int)room,
+                  fit_message(message, room), code[0] || message[0] ? " " : "", ids);
     if (answer->status == 401 || answer->status == 403 || answer->status == 400)
         hint_clock(answer, err);
-    if (refusal && refusal->remedy)
-        (void)err_hint(err, "%s", refusal->remedy);
+    if (*remedy)
+        (void)err_hint(err, "%s", remedy);
     return false;
 }

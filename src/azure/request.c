@@ -119,7 +119,9 @@ static bool exchange(const struct azure_client_options *client,
         .body_bytes = attempt->body_bytes,
         .into = attempt->into,
         .into_bytes = attempt->into_bytes,
-        .deadline_ms = DEADLINE_BASE_MS + bytes / SLOWEST_BYTES_PER_MS,
+        .deadline_ms = attempt->deadline_ms
+                           ? attempt->deadline_ms
+                           : DEADLINE_BASE_MS + bytes / SLOWEST_BYTES_PER_MS,
         .cancel = attempt->cancel,
     };
     return http_exchange(client->endpoint, &request, ret, err);
@@ -164,26 +166,57 @@ static bool status_means_not_begun(unsigned status)
     return status == 429 || status == 503;
 }
 
+static bool status_means_busy(unsigned status)
+{
+    return status == 429 || status == 500 || status == 503;
+}
+
 /* What arrived is not what we sent; nothing of it was kept. */
 static bool was_damaged(const struct http_answer *answer)
 {
     char code[AZURE_CODE_BYTES];
     azure_error_code(answer, code);
-    return strcmp(code, "Md5Mismatch") == 0;
+    return strcmp(code, "Md5Mismatch") == 0 || strcmp(code, "Crc64Mismatch") == 0;
 }
 
-static uint64_t retry_after_ms(const struct http_answer *answer)
+static bool means_never(const struct http_answer *answer)
+{
+    char code[AZURE_CODE_BYTES];
+    azure_error_code(answer, code);
+    return strcmp(code, "FeatureNotSupported") == 0;
+}
+
+/* "Retry-After: 5", or a date: as far ahead of the answer's own date (the service's
+ * clock, not ours) as it is. */
+static bool read_retry_after(const struct http_answer *answer, uint64_t *ret_ms)
 {
     struct err ignored = ERR_INIT;
-    char text[16];
-    uint64_t value = 0;
+    char text[40], date[40];
+    uint64_t value = 0, now_s = 0;
     if (http_answer_header(answer, "x-ms-retry-after-ms", text, sizeof text) &&
-        text_parse_u64(text, 0, RETRY_AFTER_MAX_MS, &value, &ignored))
-        return value;
-    if (http_answer_header(answer, "Retry-After", text, sizeof text) &&
-        text_parse_u64(text, 0, RETRY_AFTER_MAX_MS / 1000, &value, &ignored))
-        return value * 1000;
-    return 0; /* a date there is rare; our own pause grows anyway */
+        text_parse_u64(text, 0, UINT32_MAX, ret_ms, &ignored))
+        return true;
+    if (!http_answer_header(answer, "Retry-After", text, sizeof text))
+        return false;
+    if (text_parse_u64(text, 0, UINT32_MAX, &value, &ignored)) {
+        *ret_ms = value * 1000;
+        return true;
+    }
+    if (!azure_date_parse(text, &value) ||
+        !http_answer_header(answer, "Date", date, sizeof date) ||
+        !azure_date_parse(date, &now_s))
+        return false;
+    *ret_ms = value > now_s ? (value - now_s) * 1000 : 0;
+    return true;
+}
+
+bool azure_retry_after(const struct http_answer *answer, uint64_t *ret_ms)
+{
+    uint64_t pause_ms = 0;
+    if (!read_retry_after(answer, &pause_ms))
+        return false;
+    *ret_ms = MIN_OF(pause_ms, (uint64_t)RETRY_AFTER_MAX_MS);
+    return true;
 }
 
 struct patience {
@@ -225,14 +258,17 @@ static bool answer_means_later(struct azure_request *request,
         *ret_pause_ms = 0;
         return true;
     }
-    if (!status_means_later(answer->status))
+    if (!status_means_later(answer->status) ||
+        (answer->status == 500 && means_never(answer)))
         return false;
+    request->busy_answers += status_means_busy(answer->status);
     if (!status_means_not_begun(answer->status)) {
         request->may_have_happened = true;
         if (request->is_once)
             return false;
     }
-    *ret_pause_ms = retry_after_ms(answer);
+    if (!azure_retry_after(answer, ret_pause_ms))
+        *ret_pause_ms = 0; /* our own pause alone */
     return true;
 }
 
@@ -291,6 +327,7 @@ bool azure_send(const struct azure_client_options *client, struct azure_request 
     };
     (void)id_text(&id, request->client_id);
     request->may_have_happened = false;
+    request->busy_answers = 0;
     bool again = true, ok = false;
     while (again)
         ok = try_once(client, request, &patience, ret, &again, err);

@@ -2,7 +2,8 @@
 /*
  * One request to an Azure service, repeated by the published rules: 408, 429, 500, 502,
  * 503, 504, a broken connection and silence, with growing, random pauses, not before the
- * service's Retry-After, until it is answered or retry_for_ms have passed.
+ * service's Retry-After, until it is answered or retry_for_ms have passed. A 500 that
+ * says that the service never will (FeatureNotSupported) is an answer.
  *
  * A client is used by any number of threads; a request by one.
  */
@@ -40,10 +41,12 @@ struct azure_request {
     uint8_t *into; /* as in http_request */
     size_t into_bytes;
     const struct cancel *cancel;
-    bool is_once;        /* must not be repeated when it may have taken effect */
-    unsigned also_retry; /* one more status that means "later"; 0: none */
+    bool is_once;         /* must not be repeated when it may have taken effect */
+    unsigned also_retry;  /* one more status that means "later"; 0: none */
+    uint64_t deadline_ms; /* of each attempt; 0: 60 s and what its body may take */
     /* Set by azure_send. */
     bool may_have_happened; /* an attempt before the answered one may have taken effect */
+    unsigned busy_answers;  /* so many attempts ended with "slow down": 429, 500, 503 */
     char client_id[ID_TEXT_BYTES]; /* x-ms-client-request-id */
     unsigned secret_mark;          /* set by the signer: which secret it used */
 };
@@ -86,6 +89,9 @@ MUST_CHECK bool azure_send(const struct azure_client_options *client,
  * error code, with what, message and request ids. */
 bool azure_refused(const struct azure_request *request, const struct http_answer *answer,
                    struct err *err);
+
+/* The pause that the service asks for, at most 5 min; false: it asks for none. */
+MUST_CHECK bool azure_retry_after(const struct http_answer *answer, uint64_t *ret_ms);
 
 /* The service's error code ("BlobNotFound"), "" when there is none. */
 #define AZURE_CODE_BYTES 64

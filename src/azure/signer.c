@@ -2,29 +2,35 @@
 /*
  * Three ways to sign.
  *
- * S1  a shared key and a SAS are read from their file, and again when they were refused
- *     or (SAS) are about to end; what did not change is not tried twice;
+ * S1  a shared key and a SAS are read from where they lie (azure/secret_ref.h), and
+ *     again when they were refused or (SAS) are about to end, from a vault not more often
+ *     than every ten seconds; what did not change is not tried twice;
  * S2  a SAS goes behind the query of one attempt, in a buffer that is wiped;
- * S3  a token is lent to one attempt as a copy of its own.
+ * S3  a token is the bearer's (azure/bearer.h).
  * Fact: the string to sign is that of the vendor's "Authorize with Shared Key", version
  * 2015-02-21 and later (an empty body has an empty length).
  */
 #include "azure/signer.h"
 
-#include "azure/token.h"
+#include "azure/bearer.h"
+#include "azure/secret_ref.h"
 #include "base/clock.h"
 #include "http/sign.h"
 
 #define SAS_ENDS_SOON_S 60
+#define REMOTE_EACH_MS  10000
 
 struct signer {
     struct azure_signer base;
     /* Set by azure_signer_open, never changed. */
     struct azure_signer_options options;
-    struct azure_token *token; /* NULL: key or SAS */
+    struct azure_signer *bearer; /* NULL: key or SAS */
+    pthread_mutex_t read_lock;   /* before lock */
     pthread_mutex_t lock;
+    /* Guarded by read_lock. */
+    uint64_t asked_ms; /* for the secret, mono; 0: at open only */
     /* Guarded by lock. */
-    struct secret *secret; /* the key's bytes, or the SAS's text; NULL: token */
+    struct secret *secret; /* the key's bytes, or the SAS's text; NULL: bearer */
     unsigned mark;         /* counts the secrets */
 };
 
@@ -156,12 +162,28 @@ static bool sas_has_ended(struct signer *signer, uint64_t ahead_s, uint64_t *ret
 
 /* ---- reading and renewing ---- */
 
+/* "Name=value;Name=value": the named value; or, when it is no connection string, all. */
+static struct secret *connection_value(const struct secret *raw, const char *name)
+{
+    size_t name_bytes = strlen(name), end = 0;
+    for (size_t at = 0; at < raw->bytes; at = end + 1) {
+        const uint8_t *stop = memchr(raw->data + at, ';', raw->bytes - at);
+        end = stop ? (size_t)(stop - raw->data) : raw->bytes;
+        if (end - at > name_bytes && memcmp(raw->data + at, name, name_bytes) == 0)
+            return secret_new(raw->data + at + name_bytes, end - at - name_bytes);
+    }
+    return secret_new(raw->data, raw->bytes);
+}
+
 static struct secret *read_secret(const struct azure_access *access, struct err *err)
 {
-    AUTO(secret_free)
-    struct secret *raw = secret_read_file(access->secret_file, err);
-    if (!raw)
+    AUTO(secret_free) struct secret *whole = azure_secret_ref_read(access, err);
+    if (!whole)
         return NULL;
+    AUTO(secret_free)
+    struct secret *raw = connection_value(whole, access->kind == AZURE_SHARED_KEY
+                                                     ? "AccountKey="
+                                                     : "SharedAccessSignature=");
     if (access->kind == AZURE_SHARED_KEY) {
         struct secret *key = sign_unbase64((const char *)raw->data, raw->bytes, err);
         if (!key)
@@ -183,10 +205,22 @@ static struct secret *read_secret(const struct azure_access *access, struct err 
     return secret_new(raw->data + skip, raw->bytes - skip);
 }
 
-/* Takes what the file holds now. */
+static bool may_ask_again(struct signer *signer)
+{
+    bool may = !azure_secret_ref_is_remote(signer->options.access) || !signer->asked_ms ||
+               clock_mono_ms() - signer->asked_ms >= REMOTE_EACH_MS;
+    if (may)
+        signer->asked_ms = clock_mono_ms();
+    return may;
+}
+
+/* Takes what is there now. */
 static void read_again(struct signer *signer)
 {
-    struct err ignored = ERR_INIT; /* half-written perhaps: the old one stays */
+    struct err ignored = ERR_INIT;  /* half-written perhaps: the old one stays */
+    LOCK_GUARD(&signer->read_lock); /* who comes meanwhile waits for what it brings */
+    if (!may_ask_again(signer))
+        return;
     AUTO(secret_free)
     struct secret *secret = read_secret(signer->options.access, &ignored);
     LOCK_GUARD(&signer->lock);
@@ -206,8 +240,8 @@ static bool add_sas(struct signer *signer, struct azure_request *attempt,
     if (sas_has_ended(signer, 0, &end_s)) {
         char text[AZURE_DATE_BYTES];
         return err_set(err, FAIL_AUTH,
-                       "the SAS in '%.200s' ended on %s; write a new one into that file, "
-                       "it is read again",
+                       "the SAS in '%.200s' ended on %s; put a new one there, it is read "
+                       "again",
                        signer->options.access->secret_file, azure_date_text(end_s, text));
     }
     buf_reserve(query, SECRET_MAX_BYTES);
@@ -218,18 +252,6 @@ static bool add_sas(struct signer *signer, struct azure_request *attempt,
 }
 
 /* ---- the signer ---- */
-
-static bool add_token(struct signer *signer, struct azure_request *attempt,
-                      struct err *err)
-{
-    struct secret *token =
-        azure_token_get(signer->token, attempt->cancel, &attempt->secret_mark, err);
-    if (!token)
-        return false;
-    azure_add_header(attempt, "Authorization", "Bearer ");
-    attempt->headers[attempt->header_count - 1].secret = token;
-    return true;
-}
 
 static bool sign(struct azure_signer *base, struct azure_request *attempt,
                  struct buf *query, struct err *err)
@@ -246,15 +268,15 @@ static bool sign(struct azure_signer *base, struct azure_request *attempt,
     case AZURE_SAS:
         return add_sas(signer, attempt, query, err);
     default:
-        return add_token(signer, attempt, err);
+        return signer->bearer->sign(signer->bearer, attempt, query, err);
     }
 }
 
 static bool renew(struct azure_signer *base, unsigned secret_mark)
 {
     struct signer *signer = signer_of(base);
-    if (signer->token)
-        return azure_token_drop(signer->token, secret_mark);
+    if (signer->bearer)
+        return signer->bearer->renew(signer->bearer, secret_mark);
     read_again(signer);
     LOCK_GUARD(&signer->lock);
     return signer->mark != secret_mark;
@@ -262,11 +284,9 @@ static bool renew(struct azure_signer *base, unsigned secret_mark)
 
 static void forget(struct azure_signer *base, struct azure_request *attempt)
 {
-    if (!signer_of(base)->token)
-        return;
-    struct azure_header *last = &attempt->headers[attempt->header_count - 1];
-    secret_free((struct secret *)(uintptr_t)last->secret);
-    last->secret = NULL;
+    struct azure_signer *bearer = signer_of(base)->bearer;
+    if (bearer)
+        bearer->forget(bearer, attempt);
 }
 
 struct azure_signer *azure_signer_open(const struct azure_signer_options *options,
@@ -275,7 +295,8 @@ struct azure_signer *azure_signer_open(const struct azure_signer_options *option
     struct signer *signer = xcalloc(1, sizeof *signer);
     *signer = (struct signer){.base = {.sign = sign, .renew = renew, .forget = forget},
                               .options = *options};
-    (void)pthread_mutex_init(&signer->lock, NULL); /* default attributes cannot fail */
+    (void)pthread_mutex_init(&signer->read_lock, NULL); /* defaults cannot fail */
+    (void)pthread_mutex_init(&signer->lock, NULL);
     enum azure_access_kind kind = options->access->kind;
     if (kind == AZURE_SHARED_KEY || kind == AZURE_SAS) {
         signer->secret = read_secret(options->access, err);
@@ -286,9 +307,9 @@ struct azure_signer *azure_signer_open(const struct azure_signer_options *option
                                             .arc_dir = options->arc_dir,
                                             .retry_for_ms = options->retry_for_ms,
                                             .retry_base_ms = options->retry_base_ms};
-        signer->token = azure_token_open(&token, err);
+        signer->bearer = azure_bearer_open(&token, err);
     }
-    if (signer->secret || signer->token)
+    if (signer->secret || signer->bearer)
         return &signer->base;
     azure_signer_close(&signer->base);
     return NULL;
@@ -299,8 +320,9 @@ void azure_signer_close(struct azure_signer *base)
     if (!base)
         return;
     struct signer *signer = signer_of(base);
-    azure_token_close(signer->token);
+    azure_bearer_close(signer->bearer);
     secret_free(signer->secret);
+    (void)pthread_mutex_destroy(&signer->read_lock);
     (void)pthread_mutex_destroy(&signer->lock); /* nobody holds it: we are the last */
     free(signer);
 }

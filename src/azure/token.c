@@ -55,13 +55,15 @@ static bool open_issuer(struct azure_token *token, struct err *err)
     if (access->kind == AZURE_MANAGED_IDENTITY) {
         AUTO(free) char *url = machine_issuer_url(access, err);
         /* On this host: neither a proxy nor a pin belongs to it. */
-        struct http_endpoint_options near = {.url = url, .max_idle = 1};
+        struct http_endpoint_options near = {
+            .url = url, .role = ROLE_LOCAL, .max_idle = 1};
         token->endpoint = url ? http_endpoint_open(&near, err) : NULL;
         return token->endpoint != NULL;
     }
     struct http_endpoint_options way = azure_access_way(
         access, access->authority ? access->authority : token->options.cloud->authority);
     way.pin = NULL; /* the pin is the storage's */
+    way.role = ROLE_ENTRA;
     way.max_idle = 1;
     token->endpoint = http_endpoint_open(&way, err);
     return token->endpoint != NULL;

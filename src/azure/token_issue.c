@@ -11,6 +11,7 @@
  */
 #include "azure/token_impl.h"
 
+#include "azure/secret_ref.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/process.h"
@@ -75,7 +76,7 @@ static bool add_proof(const struct azure_token_options *options, const char *cli
         return add_federated(access, form, err);
     if (access->kind == AZURE_CLIENT_SECRET) {
         AUTO(secret_free)
-        struct secret *secret = secret_read_file(access->secret_file, err);
+        struct secret *secret = azure_secret_ref_read(access, err);
         if (secret)
             add_field(form, "client_secret", secret->data, secret->bytes);
         return secret != NULL;

@@ -219,6 +219,7 @@ static bool walk(const struct nfc_authd_options *options, struct nfc_stream *str
     uint16_t port = ticket->port ? ticket->port : 902;
     if (!is_word(ticket->session_id) || !is_word(ticket->service))
         return err_set(err, FAIL_CORRUPT, "the NFC ticket for '%s' is malformed", host);
+    stream->role = ROLE_ESXI;
     if (!nfc_stream_connect(stream, host, port, err) ||
         !read_greeting(stream, &has_sha2, err) ||
         !start_tls(options, stream, false, &first, err) ||

@@ -15,8 +15,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -89,20 +89,20 @@ static bool wait_ready(struct nfc_stream *stream, short events, uint64_t until_m
     }
 }
 
-static bool connect_address(struct nfc_stream *stream, const struct addrinfo *address,
-                            struct err *err)
+static bool connect_socket(struct nfc_stream *stream, const struct sockaddr *address,
+                           socklen_t address_bytes, struct err *err)
 {
     int on = 1;
     int why = 0;
     socklen_t why_bytes = sizeof why;
-    stream->fd = socket(address->ai_family,
-                        address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    stream->fd =
+        socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (stream->fd < 0)
         return err_errno(err, errno, "socket for '%s'", stream->peer);
     /* Requests are small and must leave at once. Both only cost speed when they fail. */
     (void)setsockopt(stream->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(stream->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    if (connect(stream->fd, address->ai_addr, address->ai_addrlen) == 0)
+    if (connect(stream->fd, address, address_bytes) == 0)
         return true;
     if (errno != EINPROGRESS) {
         why = errno;
@@ -119,36 +119,61 @@ static bool connect_address(struct nfc_stream *stream, const struct addrinfo *ad
     return err_hint(err, "is the host up and its port open to this gateway?");
 }
 
+static bool connect_address(struct nfc_stream *stream, const char *address, uint16_t port,
+                            struct err *err)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
+        return connect_socket(stream, (struct sockaddr *)&v4, sizeof v4, err);
+    if (inet_pton(AF_INET6, address, &v6.sin6_addr) == 1)
+        return connect_socket(stream, (struct sockaddr *)&v6, sizeof v6, err);
+    return err_set(err, FAIL_BUG, "'%s' is no address", address);
+}
+
+static bool connect_chosen(struct nfc_stream *stream, const struct path_choice *choice,
+                           uint16_t port, const char **ret_address, struct err *err)
+{
+    struct err why = ERR_INIT;
+    *ret_address = "";
+    if (choice->proxy_url[0])
+        return err_set(err, FAIL_CONFLICT,
+                       "NFC connection to '%s' cannot use a proxy; take role '%s' out of "
+                       "proxy_roles",
+                       stream->peer, path_role_name(stream->role));
+    for (size_t i = 0; i < choice->address_count; i++) {
+        err_clear(&why);
+        if (connect_address(stream, choice->addresses[i], port, &why)) {
+            *ret_address = choice->addresses[i];
+            return true;
+        }
+        nfc_stream_close(stream);
+        if (why.kind == FAIL_CANCELED)
+            break;
+    }
+    *err = why;
+    return false;
+}
+
 bool nfc_stream_connect(struct nfc_stream *stream, const char *host, uint16_t port,
                         struct err *err)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    struct err why = ERR_INIT;
-    char service[8];
+    struct path_choice choice;
+    const char *address;
+    char url[sizeof stream->peer + 16];
     stream->fd = -1;
-    (void)snprintf(service, sizeof service, "%u", port);
     (void)snprintf(stream->peer, sizeof stream->peer, "%s:%u", host, port);
-    int result = getaddrinfo(host, service, &hints, &found);
-    if (result != 0)
-        return err_set(
-            err, FAIL_TRANSIENT,
-            "host '%s': its name cannot be resolved: %s; the gateway must know "
-            "the name of each ESXi host",
-            host, gai_strerror(result));
-    bool ok = false;
-    for (struct addrinfo *a = found; a && !ok; a = a->ai_next) {
-        err_clear(&why);
-        ok = connect_address(stream, a, &why);
-        if (!ok) {
-            nfc_stream_close(stream);
-            if (why.kind == FAIL_CANCELED)
-                break;
-        }
+    (void)snprintf(url, sizeof url,
+                   strchr(host, ':') ? "https://[%s]:%u" : "https://%s:%u", host, port);
+    if (!path_choose(stream->role, url, stream->cancel, &choice, err)) {
+        if (err->kind == FAIL_GONE) /* of the name, not of what is asked of the host */
+            err->kind = FAIL_TRANSIENT;
+        return err_wrap(err, "host '%s'", host);
     }
-    freeaddrinfo(found);
-    if (!ok)
-        *err = why;
+    uint64_t begin_ms = clock_mono_ms();
+    bool ok = connect_chosen(stream, &choice, port, &address, err);
+    path_observe(stream->role, url, address, clock_mono_ms() - begin_ms, ok ? NULL : err);
+    path_choice_release(&choice);
     return ok;
 }
 

@@ -14,11 +14,13 @@
 
 #include "base/cancel.h"
 #include "http/tls.h"
+#include "netpath/path.h"
 
 struct nfc_stream {
     int fd; /* -1: closed */
     struct tls *tls;
     bool has_tls_failed; /* the peer was there, but TLS could not be agreed upon */
+    enum path_role role; /* of the peer; set by the owner */
     const struct cancel *cancel; /* of the call in progress; set by the owner */
     uint32_t silence_ms;         /* no byte for so long: lost */
     uint64_t received_bytes;     /* above TLS */
@@ -29,8 +31,9 @@ struct nfc_stream {
     char peer[300]; /* "esx-01.lab:902", for errors */
 };
 
-/* *stream is zeroed by the caller but for cancel and silence_ms. Tries each address of
- * the name. */
+/* *stream is zeroed by the caller but for role, cancel and silence_ms. Tries each address
+ * that netpath/path.h gives for the role; never a proxy. FAIL_CONFLICT: it must be
+ * private and is not, or a proxy is asked for. */
 MUST_CHECK bool nfc_stream_connect(struct nfc_stream *stream, const char *host,
                                    uint16_t port, struct err *err);
 /* Nothing is said to the peer. A closed or zeroed stream is fine. */

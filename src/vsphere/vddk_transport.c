@@ -89,7 +89,8 @@ static bool read_thumbprint(struct vddk_transport *vddk,
                             const struct http_endpoint_options *endpoint, struct err *err)
 {
     const char *host = vim_host_name(vddk->vim);
-    struct nfc_stream stream = {.cancel = vddk->cancel, .silence_ms = DIAL_SILENCE_MS};
+    struct nfc_stream stream = {
+        .role = ROLE_VCENTER, .cancel = vddk->cancel, .silence_ms = DIAL_SILENCE_MS};
     struct tls_peer peer;
     struct tls_options tls = {.server_name = host,
                               .verified_name = endpoint->pin ? NULL : host,

@@ -144,6 +144,7 @@ void vim_endpoint_options(const struct vim *vim, struct http_endpoint_options *r
 {
     *ret = (struct http_endpoint_options){
         .url = vim->base_url,
+        .role = ROLE_VCENTER,
         .ca_file = vim->ca_file,
         .pin = vim->has_pin ? vim->pin : NULL,
         .proxy_url = vim->proxy_url,

@@ -122,10 +122,28 @@ def azure():
         b"<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code><Message>no; never</Message></Error>")
     put("azure", "error-json", b"\x01HTTP/1.1 401 Answer\r\n\r\n\x00{\"error\": \"invalid_client\", "
         b"\"error_description\": \"AADSTS7000215: Invalid client secret.\"}")
+    put("azure", "error-nested", b"\x01HTTP/1.1 409 Conflict\r\nRetry-After: 31536000\r\n\r\n\x00{\"error\": {\"code\": "
+        b"\"Conflict\", \"message\": \"m\", \"details\": [{\"code\": \"OperationNotAllowed\", \"message\": \"exceeding Cores "
+        b"quota\", \"innererror\": {\"code\": \"x\"}}]}}")
+    put("azure", "arm-url", b"\x08https://management.azure.com:443/subscriptions/s?p=%2F&t=1")
+    put("azure", "arm-id", b"\x08/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/"
+        b"Microsoft.Network/virtualNetworks/v/subnets/s")
     put("azure", "token", b"\x02{\"access_token\": \"abc\", \"expires_on\": \"4070908800\"}")
     put("azure", "address", b"\x03https://lsa1.blob.core.windows.net/logs/site-1")
     put("azure", "address-local", b"\x03http://[::1]:10000/dev1/logs/a/b")
     put("azure", "date", b"\x04Sun, 22 Nov 2026 06:00:18 GMT")
+    put("azure", "ranges", b"\x05<PageList><PageRange><Start>0</Start><End>2097151</End></PageRange>"
+        b"<ClearRange><Start>3145728</Start><End>3146239</End></ClearRange>"
+        b"<PageRange><Start>4194304</Start><End>4194815</End></PageRange><NextMarker>m1</NextMarker>"
+        b"</PageList>")
+    put("azure", "snapshots", b"\x06<EnumerationResults><Blobs><Blob><Name>d</Name>"
+        b"<Snapshot>2026-11-22T10:00:00.0000000Z</Snapshot><Properties/><Metadata>"
+        b"<kedgesnapshot>m</kedgesnapshot></Metadata></Blob></Blobs><NextMarker/></EnumerationResults>")
+    footer = bytearray(b"conectix" + struct.pack(">IIQI4sI4sQQHBBII", 2, 0x10000, 2**64 - 1, 0, b"qem2",
+                                                 0x50003, b"Wi2k", 1 << 20, 1 << 20, 65535, 16, 255, 2, 0))
+    footer += bytes(512 - len(footer))
+    footer[64:68] = struct.pack(">I", ~sum(footer) & 0xffffffff)
+    put("azure", "footer", b"\x07" + bytes(footer))
     put("azure", "sas", b"\x04sv=2020-12-06&se=2026-11-22T06%3A00%3A18Z&sig=x")
 
 
@@ -148,12 +166,65 @@ def fleet():
     put("fleet", "large", b"size_gib,name\n1048576,m\n")
 
 
+def keys():
+    lines = (GOLDEN / "keys-v2.txt").read_text().splitlines()
+    golden = dict(line.split(" ", 1) for line in lines)
+    old = dict(line.split(" ", 1) for line in (GOLDEN / "keys-v1.txt").read_text().splitlines())
+    put("keys", "master-1", b"\x00" + old["file"].encode())
+    put("keys", "master-2-plain", b"\x00" + golden["file_plain"].encode())
+    put("keys", "master-2-scrypt", b"\x00" + golden["file"].encode())
+    put("keys", "wrapped-1", b"\x01" + old["wrapped"].encode())
+    put("keys", "wrapped-2", b"\x01" + golden["wrapped"].encode())
+    put("keys", "address", b"\x02https://v.vault.azure.net/secrets/a-1/0123456789abcdef")
+    put("keys", "address-local", b"\x02http://[::1]:8443/keys/k")
+
+
 def week():
     put("week", "blackout", b"\x00Monday;7:00;7h | Tuesday;8:00;1d7h | Sunday;22:30;8m")
     put("week", "blackout-joined", b"\x00Friday;23:00;2d | Sunday;1:30;366d")
     put("week", "calendar", b"\x01Mon-Fri 08:00-18:00 10MB/s; Sat,Sun 22:00-6:00 80Mbit/s; * 0")
     put("week", "file", b'\x02{"BlackoutWindows": "Monday;7:00;7h", "HostBufferSizeInMB": 128}')
     put("week", "zone", b"\x03" + zone_file())
+
+
+def order():
+    for number, name in enumerate(("order", "order-progress", "order-result", "order-beat")):
+        put("order", name, bytes([number]) + (GOLDEN / f"{name}-v1.json").read_bytes().strip())
+    head = b'\x02{"version":1,"nonce":"000102030405060708090a0b0c0d0e0f","kind":"done","text":"","retry_after_ms":0,"body":'
+    put("order", "result-vm", head + b'{"name":"m1-t1","how_booted":"serial marker","boot_ms":9,"screen_png":"/s.png",'
+        b'"serial_log":"/s.log","qmp_path":"/q","pid":7,"disk_paths":["/d0"]}}')
+    put("order", "result-findings", head + b'[{"severity":"warning","code":"room.little","what":"a","why":"b",'
+        b'"remedy":"c"}]}')
+    put("order", "result-things", head + b'[{"kind":"disk","name":"d","id":"/d","machine":"m1","machine_id":"","role":"replica",'
+        b'"state":"","size_bytes":512,"allocated_bytes":0,"known":true}]}')
+    put("order", "result-items", head + b'[{"machine":{"name":"m1","cpus":1,"memory_bytes":1,"disks":[]},"test":"t1",'
+        b'"migrated":false}]}')
+
+
+def dns_name(text):
+    return b"".join(bytes([len(label)]) + label.encode() for label in text.split(".")) + b"\0"
+
+
+def dns_record(name, kind, data):
+    return name + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+
+
+def path():
+    lsa, link = "lsa1.blob.core.windows.net", "lsa1.privatelink.blob.core.windows.net"
+    question = dns_name(lsa) + struct.pack(">HH", 1, 1)
+    head = lambda rcode, count: struct.pack(">6H", 7, 0x8180 | rcode, 1, count, 0, 0) + question
+    alias = dns_record(b"\xc0\x0c", 5, dns_name(link))
+    put("path", "answer", b"\x00" + head(0, 2) + alias + dns_record(dns_name(link), 1, bytes([10, 1, 0, 5])))
+    put("path", "answer-aaaa", b"\x00" + head(0, 1) + dns_record(b"\xc0\x0c", 28, b"\xfd" + bytes(15)))
+    put("path", "answer-stale", b"\x00" + head(3, 1) + alias)
+    put("path", "answer-loop", b"\x00" + head(0, 1) + dns_record(b"\xc0\x0c", 5, b"\xc0\x0c"))
+    put("path", "bypass", b"\x01*.corp.example\na.corp.example")
+    put("path", "bypass-azure", b"\x01.*.blob.core.windows.net, ^.*\\.b\\.c$; [fd00::5]:443 10.0.0.0/8\nevilblob.core.windows.net")
+    put("path", "bypass-label", b"\x01lsa*.x:443,<local>,*\nlsa1.x")
+    put("path", "hosts", b"\x02# c\n10.1.0.5\tlsa1.example x # y\n\nfd00::7 lsa1.example.\n")
+    put("path", "proxy", b"\x03http://dom%5Cjo@[fd00::1]:3128")
+    put("path", "servers", b"\x0310.0.0.53, log-store=[fd00::53]:5353")
+    put("path", "roles", b"\x03arm=proxy, log-store=direct")
 
 
 def main():
@@ -183,7 +254,10 @@ def main():
     soap()
     azure()
     fleet()
+    path()
+    keys()
     week()
+    order()
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ struct fault_proxy;
 struct fault_proxy *fault_proxy_start(const struct fault_proxy_options *options);
 void fault_proxy_stop(struct fault_proxy *proxy);
 unsigned fault_proxy_port(const struct fault_proxy *proxy);
-unsigned fault_proxy_requests(struct fault_proxy *proxy); /* seen */
-unsigned fault_proxy_faults(struct fault_proxy *proxy);   /* made */
+void fault_proxy_refuse_all(struct fault_proxy *proxy, bool yes); /* by 503, or no more */
+unsigned fault_proxy_requests(struct fault_proxy *proxy);         /* seen */
+unsigned fault_proxy_faults(struct fault_proxy *proxy);           /* made */
 
 #endif

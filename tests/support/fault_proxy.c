@@ -14,6 +14,7 @@ struct fault_proxy {
     struct fault_proxy_options options;
     _Atomic uint64_t state;
     atomic_uint requests, faults;
+    atomic_bool refuses_all;
 };
 
 static bool happens(struct fault_proxy *proxy, unsigned per_mille)
@@ -109,7 +110,8 @@ static void handle(void *ctx, const struct served_request *request,
 {
     struct fault_proxy *proxy = ctx;
     atomic_fetch_add(&proxy->requests, 1);
-    if (happens(proxy, proxy->options.refuse_per_mille)) {
+    if (atomic_load(&proxy->refuses_all) ||
+        happens(proxy, proxy->options.refuse_per_mille)) {
         reply->status = 503;
         buf_append_text(&reply->headers, "x-ms-error-code: ServerBusy\r\n");
         return;
@@ -158,6 +160,11 @@ void fault_proxy_stop(struct fault_proxy *proxy)
 unsigned fault_proxy_port(const struct fault_proxy *proxy)
 {
     return http_server_port(proxy->server);
+}
+
+void fault_proxy_refuse_all(struct fault_proxy *proxy, bool yes)
+{
+    atomic_store(&proxy->refuses_all, yes);
 }
 
 unsigned fault_proxy_requests(struct fault_proxy *proxy)
