@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The local target as an object: options, the device map, holds and leases. What it does
+ * The local target as an object: options and the device map. What it does
  * with a machine is in the files named after the step.
  */
 #include "target/local.h"
@@ -8,88 +8,10 @@
 #include "base/file.h"
 #include "base/text.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 
 #define DEVICE_MAP_MAX_BYTES (1 * MIB)
-
-struct local_lease *local_lease_take(struct local *local, const char *machine,
-                                     bool for_writing)
-{
-    struct local_lease *lease = xcalloc(1, sizeof *lease);
-    text_copy(lease->machine, sizeof lease->machine, machine);
-    lease->for_writing = for_writing;
-    LOCK_GUARD(&local->lock);
-    lease->next = local->leases;
-    local->leases = lease;
-    return lease;
-}
-
-void local_lease_drop(struct local *local, struct local_lease *lease)
-{
-    if (!lease)
-        return;
-    LOCK_GUARD(&local->lock);
-    struct local_lease **at = &local->leases;
-    while (*at != lease)
-        at = &(*at)->next;
-    *at = lease->next;
-    free(lease);
-}
-
-bool local_is_leased(struct local *local, const char *machine, bool only_writers)
-{
-    LOCK_GUARD(&local->lock);
-    for (const struct local_lease *lease = local->leases; lease; lease = lease->next)
-        if (strcmp(lease->machine, machine) == 0 && (lease->for_writing || !only_writers))
-            return true;
-    return false;
-}
-
-bool local_is_only_lease(struct local *local, const struct local_lease *lease)
-{
-    LOCK_GUARD(&local->lock);
-    for (const struct local_lease *one = local->leases; one; one = one->next)
-        if (one != lease && strcmp(one->machine, lease->machine) == 0)
-            return false;
-    return true;
-}
-
-static bool is_held(const struct local *local, const char *machine)
-{
-    for (const struct local_hold *hold = local->holds; hold; hold = hold->next)
-        if (strcmp(hold->machine, machine) == 0)
-            return true;
-    return false;
-}
-
-struct local_hold *local_hold_take(struct local *local, const char *machine)
-{
-    struct local_hold *hold = xcalloc(1, sizeof *hold);
-    text_copy(hold->machine, sizeof hold->machine, machine);
-    hold->local = local;
-    LOCK_GUARD(&local->lock);
-    while (is_held(local, machine))
-        (void)pthread_cond_wait(&local->hold_gone, &local->lock);
-    hold->next = local->holds;
-    local->holds = hold;
-    return hold;
-}
-
-void local_hold_drop(struct local_hold *hold)
-{
-    if (!hold)
-        return;
-    struct local *local = hold->local;
-    LOCK_GUARD(&local->lock);
-    struct local_hold **at = &local->holds;
-    while (*at != hold)
-        at = &(*at)->next;
-    *at = hold->next;
-    (void)pthread_cond_broadcast(&local->hold_gone); /* cannot fail */
-    free(hold);
-}
 
 const char *local_device_of(const struct local *local, const char *machine,
                             size_t disk_index)
@@ -155,9 +77,7 @@ static bool load_device_map(struct local *local, const char *path, struct err *e
 static void local_close(struct target *target)
 {
     struct local *local = (struct local *)target;
-    assert(!local->leases && !local->holds); /* every disk is closed before */
-    (void)pthread_cond_destroy(&local->hold_gone);
-    (void)pthread_mutex_destroy(&local->lock);
+    leases_release(&local->leases);
     free(local->devices);
     free(local->accel);
     free(local->qemu_path);
@@ -177,6 +97,7 @@ static const struct target_ops LOCAL_OPS = {
     .complete = local_complete,
     .remove = local_remove,
     .list = local_list,
+    .inventory = local_inventory,
     .close = local_close,
 };
 
@@ -201,8 +122,7 @@ bool target_local_open(const struct target_local_options *options, struct target
         xstrdup(options->qemu_path ? options->qemu_path : "qemu-system-x86_64");
     local->accel = xstrdup(accel);
     local->plain_writes = options->plain_writes;
-    (void)pthread_mutex_init(&local->lock, NULL);     /* cannot fail with defaults */
-    (void)pthread_cond_init(&local->hold_gone, NULL); /* cannot fail with defaults */
+    leases_init(&local->leases);
     if (options->device_map_path &&
         !load_device_map(local, options->device_map_path, err))
         return false;

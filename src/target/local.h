@@ -9,33 +9,19 @@
  *   tests/<test>/     clone disks, firmware variables, sockets, logs of one test VM
  *   vm/               the migrated VM: vm.json, start.sh, firmware variables, sockets
  *   evidence/         <vm>.png and <vm>.serial.log of each VM; never removed by a test
- *
- * Locks: struct local.lock guards the leases only and is never held over I/O. A hold
- * keeps the shape of one machine to one thread, so that cycles may open its disks while a
- * test of it is still booting; a lease says that one of its disks is open.
  */
 #ifndef TARGET_LOCAL_H
 #define TARGET_LOCAL_H
 
+#include "target/lease.h"
 #include "target/local_layout.h"
-#include "target/local_stage.h"
+#include "target/stage.h"
 #include "target/target.h"
 
 #define LOCAL_MAX_CHAIN 32
 
-/* One open replica disk: keeps the chain below it from being changed. */
-struct local_lease {
-    struct local_lease *next;
-    char machine[MACHINE_NAME_BYTES];
-    bool for_writing;
-};
-
-/* A machine whose shape one thread is changing. */
-struct local_hold {
-    struct local_hold *next;
-    struct local *local;
-    char machine[MACHINE_NAME_BYTES];
-};
+/* Of a writer; as it was measured best for files and the block server. */
+#define LOCAL_STAGE_SHAPE ((struct stage_shape){2, 3 * MIB})
 
 struct local_device {
     char machine[MACHINE_NAME_BYTES];
@@ -53,17 +39,13 @@ struct local {
     bool plain_writes;
     struct local_device *devices;
     size_t device_count;
-    /* Guarded by lock. */
-    pthread_mutex_t lock;
-    pthread_cond_t hold_gone;
-    struct local_lease *leases;
-    struct local_hold *holds;
+    struct leases leases; /* has its own lock */
 };
 
 /* What an opened disk needs; copied. */
 struct local_disk_spec {
     struct local *local;
-    struct local_lease *lease; /* taken */
+    struct lease *lease; /* taken */
     const char *path;
     const char *run_dir; /* for sockets and logs of a block server */
     uint64_t disk_bytes;
@@ -73,20 +55,6 @@ struct local_disk_spec {
 };
 
 /* ---- local.c ---- */
-struct local_lease *local_lease_take(struct local *local, const char *machine,
-                                     bool for_writing);
-void local_lease_drop(struct local *local, struct local_lease *lease); /* NULL is fine */
-/* Waits until no other thread changes the shape of this machine. */
-MUST_CHECK struct local_hold *local_hold_take(struct local *local, const char *machine);
-void local_hold_drop(struct local_hold *hold); /* NULL is fine */
-AUTO_CLEANUP(struct local_hold, local_hold_drop);
-/* Holds the machine to the end of the scope. */
-#define LOCAL_HOLD(local, machine)                                                       \
-    AUTO(local_hold_drop)                                                                \
-    __attribute__((unused)) struct local_hold *hold_ = local_hold_take(local, machine)
-bool local_is_leased(struct local *local, const char *machine, bool only_writers);
-/* Whether no other disk of its machine is open. */
-bool local_is_only_lease(struct local *local, const struct local_lease *lease);
 /* Device of the map; NULL: a file. */
 const char *local_device_of(const struct local *local, const char *machine,
                             size_t disk_index);
@@ -150,5 +118,7 @@ bool local_remove(struct target *target, const struct machine_def *machine,
 
 /* local_list.c */
 bool local_list(struct target *target, target_each each, void *ctx, struct err *err);
+bool local_inventory(struct target *target, target_each_thing each, void *ctx,
+                     struct err *err);
 
 #endif

@@ -28,7 +28,7 @@
 static bool check_room(struct local *local, const struct local_layout *layout,
                        struct err *err)
 {
-    if (local_is_leased(local, layout->machine.name, true))
+    if (lease_exists(&local->leases, layout->machine.name, true))
         return err_set(err, FAIL_CONFLICT,
                        "a cycle is being applied to machine '%s'; try again when it is "
                        "done",
@@ -142,7 +142,7 @@ bool local_chain_collapse(struct local *local, struct local_layout *layout,
 {
     struct local_disk before[MACHINE_MAX_DISKS];
     bool has_work = false;
-    if (local_is_leased(local, layout->machine.name, false)) /* C4 */
+    if (lease_exists(&local->leases, layout->machine.name, false)) /* C4 */
         return true;
     if (!local_layout_sweep_servers(layout, err))
         return false;

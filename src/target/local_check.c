@@ -46,15 +46,8 @@ static void check_tools(const struct local *local, struct findings *findings)
     }
 }
 
-static void check_room(const struct local *local, const struct machine_def *machine,
-                       struct findings *findings)
+static void check_writable(const struct local *local, struct findings *findings)
 {
-    struct statvfs fs;
-    char need[TEXT_HUMAN_BYTES], have[TEXT_HUMAN_BYTES];
-    uint64_t need_bytes = 0;
-    for (size_t i = 0; i < machine->disk_count; i++)
-        if (!local_device_of(local, machine->name, i))
-            need_bytes += machine->disks[i].disk_bytes;
     if (access(local->dir, W_OK | X_OK) != 0) {
         struct finding *finding =
             findings_add(findings, FINDING_BLOCKER, "target.not-writable");
@@ -64,6 +57,17 @@ static void check_room(const struct local *local, const struct machine_def *mach
         text_copy(finding->remedy, sizeof finding->remedy,
                   "give the daemon's user write access to it");
     }
+}
+
+static void check_room(const struct local *local, const struct machine_def *machine,
+                       struct findings *findings)
+{
+    struct statvfs fs;
+    char need[TEXT_HUMAN_BYTES], have[TEXT_HUMAN_BYTES];
+    uint64_t need_bytes = 0;
+    for (size_t i = 0; i < machine->disk_count; i++)
+        if (!local_device_of(local, machine->name, i))
+            need_bytes += machine->disks[i].disk_bytes;
     if (statvfs(local->dir, &fs) != 0)
         return;
     uint64_t have_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -176,6 +180,9 @@ bool local_check(struct target *target, const struct machine_def *machine,
     const struct local *local = (const struct local *)target;
     (void)err; /* what is wrong is a finding */
     check_tools(local, findings);
+    check_writable(local, findings);
+    if (!machine)
+        return true;
     check_name(local, machine, findings);
     check_room(local, machine, findings);
     check_boot(machine, findings);

@@ -189,7 +189,7 @@ static bool check_migrate(struct local *local, struct local_layout *layout,
         return err_set(err, FAIL_CONFLICT,
                        "machine '%s' has test '%s'; clean up its tests first", name,
                        layout->tests[0].name);
-    if (local_is_leased(local, name, false))
+    if (lease_exists(&local->leases, name, false))
         return err_set(
             err, FAIL_CONFLICT,
             "a disk of machine '%s' is open; try again when the cycle or check "
@@ -202,7 +202,7 @@ static bool migrate_held(struct local *local, const struct machine_def *machine,
                          const struct test_options *options, struct vm_info *info,
                          struct vm_process *process, struct err *err)
 {
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, err);
     if (!layout || !check_migrate(local, layout, err))
@@ -252,7 +252,7 @@ bool local_complete(struct target *target, const struct machine_def *machine,
     struct local *local = (struct local *)target;
     if (!local_check_machine(machine, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, err);
     if (!layout && err->kind == FAIL_GONE && has_vm(local, machine->name)) {
@@ -299,7 +299,7 @@ static bool remove_layout(struct local *local, const struct machine_def *machine
         return err_set(err, FAIL_CONFLICT,
                        "machine '%s' was migrated: its disks belong to the VM",
                        machine->name);
-    if (local_is_leased(local, machine->name, false))
+    if (lease_exists(&local->leases, machine->name, false))
         return err_set(err, FAIL_CONFLICT,
                        "a disk of machine '%s' is open; stop its cycle", machine->name);
     AUTO(free) char *path = file_join(layout->dir, "replica.json");
@@ -312,7 +312,7 @@ bool local_remove(struct target *target, const struct machine_def *machine,
     struct local *local = (struct local *)target;
     if (!local_check_machine(machine, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(free) char *dir = file_join(local->dir, machine->name);
     return remove_layout(local, machine, err) && file_remove_tree(dir, err);
 }

@@ -10,6 +10,7 @@
  */
 #include "target/local_layout.h"
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "http/machine_json.h"
@@ -147,7 +148,9 @@ bool local_layout_save(const struct local_layout *layout, struct err *err)
     json_put_take(json, "machine", machine_to_json(&layout->machine));
     json_print_pretty(json, &text);
     buf_append_text(&text, "\n");
-    return file_write_durable(path, text.data, text.bytes, 0600, err);
+    return !FAULT(TARGET_BEFORE_LAYOUT, err) &&
+           file_write_durable(path, text.data, text.bytes, 0600, err) &&
+           !FAULT(TARGET_AFTER_LAYOUT, err);
 }
 
 static bool get_pid(const json_t *json, const char *key, int *ret, struct err *err)

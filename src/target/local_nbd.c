@@ -28,7 +28,7 @@ struct nbd_disk {
     struct replica_disk base;
     /* Set by local_nbd_open, never changed. */
     struct local *local;
-    struct local_lease *lease;
+    struct lease *lease;
     struct image_server *server;
     char socket_path[MACHINE_PATH_BYTES];
     char *path;
@@ -77,7 +77,7 @@ static bool nbd_start(void *ctx, size_t slot, const uint8_t *data, size_t data_b
     writer->ios[slot] = (struct nbd_io){
         .kind = NBD_IO_WRITE,
         .offset_bytes = offset_bytes,
-        .length_bytes = (uint32_t)data_bytes, /* at most STAGE_BYTES */
+        .length_bytes = (uint32_t)data_bytes, /* of one buffer at most */
         .data = (uint8_t *)data,              /* not changed by a write */
     };
     if (!nbd_client_submit(writer->client, &writer->ios[slot], err))
@@ -121,7 +121,7 @@ static bool nbd_writer_open(struct replica_disk *base, struct replica_writer **r
     writer->base.ops = base->ops;
     writer->disk = disk;
     writer->client = client;
-    writer->stage = stage_new(&sink);
+    writer->stage = stage_new(&sink, &LOCAL_STAGE_SHAPE);
     *ret = &writer->base;
     return true;
 }
@@ -208,7 +208,7 @@ static void nbd_disk_close(struct replica_disk *base)
     struct nbd_disk *disk = (struct nbd_disk *)base;
     nbd_client_close(disk->control);
     image_server_stop(disk->server);
-    local_lease_drop(disk->local, disk->lease);
+    lease_drop(&disk->local->leases, disk->lease);
     (void)pthread_mutex_destroy(&disk->lock); /* nobody holds it */
     free(disk->path);
     free(disk);
@@ -252,7 +252,8 @@ static bool start_server(struct nbd_disk *disk, const struct local_disk_spec *sp
     disk->server = image_server_start(&options, &first);
     if (disk->server)
         return true;
-    if (first.kind != FAIL_CONFLICT || !local_is_only_lease(disk->local, disk->lease)) {
+    if (first.kind != FAIL_CONFLICT ||
+        !lease_is_only(&disk->local->leases, disk->lease)) {
         *err = first;
         return false;
     }

@@ -34,7 +34,7 @@ struct raw_disk {
     struct replica_disk base;
     /* Set by local_raw_open, never changed. */
     struct local *local;
-    struct local_lease *lease;
+    struct lease *lease;
     char *path;
     int fd;
     int direct_fd; /* -1: none */
@@ -158,7 +158,7 @@ static bool raw_writer_open(struct replica_disk *base, struct replica_writer **r
     writer->has_ring =
         writer->use_direct && io_uring_queue_init(STAGE_SLOTS, &writer->ring, 0) == 0;
     struct stage_sink sink = {.start = raw_start, .wait = raw_wait, .ctx = writer};
-    writer->stage = stage_new(&sink);
+    writer->stage = stage_new(&sink, &LOCAL_STAGE_SHAPE);
     *ret = &writer->base;
     return true;
 }
@@ -291,7 +291,7 @@ static void raw_disk_close(struct replica_disk *base)
         (void)close(disk->fd); /* nothing is promised before flush */
     if (disk->direct_fd >= 0)
         (void)close(disk->direct_fd);
-    local_lease_drop(disk->local, disk->lease);
+    lease_drop(&disk->local->leases, disk->lease);
     free(disk->path);
     free(disk);
 }

@@ -124,7 +124,7 @@ bool local_replica_create(struct target *target, const struct machine_def *machi
     struct err why = ERR_INIT;
     if (!local_check_machine(machine, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, &why);
     if (layout)
@@ -170,7 +170,7 @@ bool local_disk_open(struct target *target, const struct machine_def *machine,
     struct local *local = (struct local *)target;
     if (!local_check_machine(machine, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, err);
     if (!layout || !check_index(layout, disk_index, err))
@@ -186,7 +186,7 @@ bool local_disk_open(struct target *target, const struct machine_def *machine,
     AUTO(free) char *path = local_layout_file(layout, disk_index, head);
     struct local_disk_spec spec = {
         .local = local,
-        .lease = local_lease_take(local, machine->name, for_writing),
+        .lease = lease_take(&local->leases, machine->name, for_writing),
         .path = path,
         .run_dir = layout->dir,
         .disk_bytes = disk->disk_bytes,
@@ -244,12 +244,12 @@ bool local_disk_resize(struct target *target, const struct machine_def *machine,
     struct local *local = (struct local *)target;
     if (!local_check_machine(machine, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, err);
     if (!layout || !check_index(layout, disk_index, err))
         return false;
-    if (local_is_leased(local, machine->name, false) || layout->is_migrated)
+    if (lease_exists(&local->leases, machine->name, false) || layout->is_migrated)
         return err_set(err, FAIL_CONFLICT,
                        "disk %zu of machine '%s' is in use and can't change its size now",
                        disk_index, machine->name);

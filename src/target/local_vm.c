@@ -90,7 +90,7 @@ bool local_test_cleanup(struct target *target, const struct machine_def *machine
     struct err why = ERR_INIT;
     if (!local_check_machine(machine, err) || !text_check_name("test", test_name, err))
         return false;
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, &why);
     if (!layout && why.kind == FAIL_GONE)
@@ -174,7 +174,7 @@ static bool make_test_held(struct local *local, const struct machine_def *machin
                            const struct test_options *options, struct vm_info *info,
                            struct vm_process *process, struct err *err)
 {
-    LOCAL_HOLD(local, machine->name);
+    HOLD_MACHINE(&local->leases, machine->name);
     AUTO(local_layout_free)
     struct local_layout *layout = local_layout_open(local->dir, machine->name, err);
     if (!layout)

@@ -84,6 +84,15 @@ bool target_list(struct target *target, target_each each, void *ctx, struct err 
     return !target->ops->list || target->ops->list(target, each, ctx, err);
 }
 
+bool target_inventory(struct target *target, target_each_thing each, void *ctx,
+                      struct err *err)
+{
+    if (!target->ops->inventory)
+        return err_set(err, FAIL_INPUT, "a target of kind '%s' has no inventory",
+                       target->ops->kind);
+    return target->ops->inventory(target, each, ctx, err);
+}
+
 void target_close(struct target *target)
 {
     if (target)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where machines go: replica disks that take recovery points, test clones, the final VM.
- * One operations table in front of local (and azure later) and a fault-injecting one.
+ * One operations table in front of local, azure and a fault-injecting one.
  *
  * The target knows nothing of cycles or formats: the applier writes to replica disks and
  * says when a recovery point is complete. Threads: struct target by several threads,
@@ -54,8 +54,24 @@ struct target_item {
 };
 typedef bool (*target_each)(void *ctx, const struct target_item *item, struct err *err);
 
+/* One thing that exists at a target because of us, down to what a bill names. */
+struct target_thing {
+    const char *kind;         /* "page blob", "snapshot", "disk", "nic", "vm", "file" */
+    const char *name;         /* for people */
+    const char *id;           /* what the target's own tools call it */
+    const char *machine;      /* name; "" when no layout tells it */
+    const char *machine_id;   /* as tagged; "" unknown */
+    const char *role;         /* "replica", "test-<name>", "vm", "layout" */
+    const char *state;        /* as the target says; "" none */
+    uint64_t size_bytes;      /* 0: it has none */
+    uint64_t allocated_bytes; /* what is stored of it, where that is less */
+    bool is_known;            /* a layout names it; else an orphan */
+};
+typedef bool (*target_each_thing)(void *ctx, const struct target_thing *thing,
+                                  struct err *err);
+
 struct target_ops {
-    const char *kind; /* "local", "fault" */
+    const char *kind; /* "local", "azure", "fault" */
     bool (*check)(struct target *target, const struct machine_def *machine,
                   struct findings *findings, struct err *err);
     bool (*replica_create)(struct target *target, const struct machine_def *machine,
@@ -79,6 +95,9 @@ struct target_ops {
                    struct err *err);
     /* NULL: cannot tell. */
     bool (*list)(struct target *target, target_each each, void *ctx, struct err *err);
+    /* NULL: cannot tell. */
+    bool (*inventory)(struct target *target, target_each_thing each, void *ctx,
+                      struct err *err);
     void (*close)(struct target *target);
     /* of an open disk */
     bool (*read)(struct replica_disk *disk, uint64_t offset_bytes, uint8_t *data,
@@ -111,7 +130,8 @@ struct replica_writer {
     struct replica_disk *disk; /* set by replica_disk_writer_open */
 };
 
-/* Pre-flight: room, tools, name clashes. Changes nothing. */
+/* Pre-flight: room, tools, permissions, name clashes; and, where that costs money, what
+ * will be made. machine NULL: the target alone. Changes nothing. */
 MUST_CHECK bool target_check(struct target *target, const struct machine_def *machine,
                              struct findings *findings, struct err *err);
 
@@ -161,6 +181,10 @@ MUST_CHECK bool target_remove(struct target *target, const struct machine_def *m
  * nothing. */
 MUST_CHECK bool target_list(struct target *target, target_each each, void *ctx,
                             struct err *err);
+/* Everything of ours that is there, one by one, by looking at the target itself and not
+ * at the layouts alone; as target_list otherwise. FAIL_INPUT: the target cannot tell. */
+MUST_CHECK bool target_inventory(struct target *target, target_each_thing each, void *ctx,
+                                 struct err *err);
 void target_close(struct target *target);
 AUTO_CLEANUP(struct target, target_close);
 
@@ -215,6 +239,38 @@ struct target_local_options {
     bool plain_writes;
 };
 MUST_CHECK bool target_local_open(const struct target_local_options *options,
+                                  struct target **ret, struct err *err);
+
+#define AZURE_MAX_USER_TAGS 15 /* on what an azure target makes */
+
+/* Texts are borrowed for the target's life; NULL or "" where nothing else is said: not
+ * given. */
+struct target_azure_options {
+    const char *name; /* the target's, for the tag of what it makes */
+    const char *subscription, *resource_group, *location;
+    const char *credential_file;         /* azure/access.h, for Resource Manager */
+    const char *endpoint;                /* of Resource Manager, instead of the cloud's */
+    const char *replica_container;       /* URL; azure/blob.h */
+    const char *replica_credential_file; /* azure/access.h, for that */
+    const char *storage_account_id;      /* resource id of its account */
+    const char *network_id, *subnet;
+    const char *test_network_id, *test_subnet;
+    const char *vm_size;  /* not given: the smallest that fits */
+    const char *disk_sku; /* not given: StandardSSD_LRS */
+    const char *replica;  /* "auto", "page-blob", "upload" */
+    const char *zone, *availability_set_id, *proximity_group_id;
+    const char *security_group_id, *license_type, *encryption_set_id;
+    const char *os_type;     /* not given: Linux */
+    const char *const *tags; /* "NAME=VALUE", for everything */
+    size_t tag_count;
+    const char *machine_settings; /* path of a JSON file; target/azure_wish.h */
+    const char *evidence_dir;     /* made when needed; copied */
+    uint64_t poll_ms;             /* pause between two looks at something slow; 0: 5 s */
+    uint64_t retry_for_ms;        /* as of azure_client_options */
+    uint64_t retry_base_ms;
+};
+/* Asks the storage account and nobody else. */
+MUST_CHECK bool target_azure_open(const struct target_azure_options *options,
                                   struct target **ret, struct err *err);
 
 struct target_fault_options {

@@ -132,6 +132,12 @@ static bool fault_list(struct target *target, target_each each, void *ctx,
     return target_list(inner_of(target), each, ctx, err);
 }
 
+static bool fault_inventory(struct target *target, target_each_thing each, void *ctx,
+                            struct err *err)
+{
+    return target_inventory(inner_of(target), each, ctx, err);
+}
+
 static void fault_close(struct target *base)
 {
     struct fault_target *target = (struct fault_target *)base;
@@ -242,6 +248,7 @@ static const struct target_ops FAULT_OPS = {
     .complete = fault_complete,
     .remove = fault_remove,
     .list = fault_list,
+    .inventory = fault_inventory,
     .close = fault_close,
     .read = fault_read,
     .flush = fault_flush,

@@ -365,6 +365,33 @@ static void test_create_again(void **unused)
     end(&fix);
 }
 
+static bool note_thing(void *ctx, const struct target_thing *thing, struct err *err)
+{
+    (void)err;
+    ++*(size_t *)ctx;
+    assert_string_equal(thing->kind, "file");
+    assert_string_equal(thing->machine, "m1");
+    assert_string_equal(thing->role, "replica");
+    assert_int_equal(thing->size_bytes, DISK_BYTES);
+    assert_true(thing->is_known && thing->allocated_bytes < MIB);
+    return true;
+}
+
+static void test_inventory(void **unused)
+{
+    (void)unused;
+    struct fixture fix;
+    struct err err = ERR_INIT;
+    size_t count = 0;
+    AUTO(findings_release) struct findings findings = {0};
+    begin(&fix, &BACKENDS[3]); /* the fault target passes it on */
+    assert_ok(target_inventory(fix.target, note_thing, &count, &err), err);
+    assert_int_equal(count, 1);
+    assert_ok(target_check(fix.target, NULL, &findings, &err), err);
+    assert_false(findings_have_blocker(&findings));
+    end(&fix);
+}
+
 /* A replica file that somebody cut, and a layout that somebody damaged: named, not used.
  */
 static void test_damage(void **unused)
@@ -431,7 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contract),     cmocka_unit_test(test_resize),
         cmocka_unit_test(test_create_again), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_fault),        cmocka_unit_test(test_inventory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

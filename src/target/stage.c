@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two buffers, filled from front to back by runs (puts that follow each other on the
- * disk). A run is submitted when a put does not continue it, when its buffer is full or
- * when somebody asks; the next run begins behind it in the same buffer, so data unpacked
- * into the room is never copied, whatever its offset turns out to be.
+ * A ring of buffers, filled from front to back by runs (puts that follow each other on
+ * the disk). A run is submitted when a put does not continue it, when its buffer is full
+ * or when somebody asks; the next run begins behind it in the same buffer, so data
+ * unpacked into the room is never copied, whatever its offset turns out to be.
  *
  * S1  buffer bytes below `fill` are never written to again before the buffer is reset;
  * S2  a buffer is reset only when none of its runs is open or in flight;
@@ -11,7 +11,7 @@
  * S4  the first failure is kept and given to every later call: a writer that lost one
  *     write never reports success again.
  */
-#include "target/local_stage.h"
+#include "target/stage.h"
 
 #include <assert.h>
 #include <sys/mman.h>
@@ -31,7 +31,8 @@ struct stage_buffer {
 
 struct stage {
     struct stage_sink sink;
-    struct stage_buffer buffers[STAGE_BUFFERS];
+    struct stage_shape shape;
+    struct stage_buffer buffers[STAGE_MAX_BUFFERS];
     size_t current;
     uint64_t run_offset_bytes; /* on the disk */
     size_t run_at_bytes;       /* in the buffer */
@@ -41,12 +42,14 @@ struct stage {
     struct err failed; /* S4 */
 };
 
-struct stage *stage_new(const struct stage_sink *sink)
+struct stage *stage_new(const struct stage_sink *sink, const struct stage_shape *shape)
 {
     struct stage *stage = xcalloc(1, sizeof *stage);
+    assert(shape->buffer_count > 1 && shape->buffer_count <= STAGE_MAX_BUFFERS);
     stage->sink = *sink;
-    for (size_t i = 0; i < STAGE_BUFFERS; i++) {
-        void *p = mmap(NULL, STAGE_BYTES, PROT_READ | PROT_WRITE,
+    stage->shape = *shape;
+    for (size_t i = 0; i < shape->buffer_count; i++) {
+        void *p = mmap(NULL, shape->buffer_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             abort(); /* out of memory, as xcalloc does */
@@ -91,43 +94,57 @@ static bool is_touched(const struct stage *stage, uint64_t start_bytes,
     return false;
 }
 
-static void submit(struct stage *stage)
+/* Waits for what is in the way of a write to [start, end): a slot, and earlier writes of
+ * the same bytes (the later one must win). */
+static size_t make_way(struct stage *stage, uint64_t start_bytes, uint64_t end_bytes)
 {
-    struct stage_buffer *buffer = &stage->buffers[stage->current];
-    struct err err = ERR_INIT;
     size_t at = 0;
-    bool is_done = false;
-    if (stage->run_bytes == 0)
-        return;
     while (stage->in_flight == STAGE_SLOTS)
         wait_one(stage);
-    size_t bytes = stage->run_bytes;
-    while (is_touched(stage, stage->run_offset_bytes, stage->run_offset_bytes + bytes))
-        wait_one(stage); /* the same place again: the later put must win */
+    while (is_touched(stage, start_bytes, end_bytes))
+        wait_one(stage);
     while (stage->slots[at].is_busy)
         at++;
-    stage->run_bytes = 0;
+    return at;
+}
+
+/* data NULL: zeros. */
+static void start(struct stage *stage, const uint8_t *data, uint64_t start_bytes,
+                  uint64_t end_bytes)
+{
+    struct err err = ERR_INIT;
+    bool is_done = false;
+    size_t at = make_way(stage, start_bytes, end_bytes);
     if (stage->failed.kind != FAIL_NONE)
         return; /* S4: nothing more is worth writing */
-    if (!stage->sink.start(stage->sink.ctx, at, buffer->data + stage->run_at_bytes, bytes,
-                           stage->run_offset_bytes, &is_done, &err)) {
+    if (!stage->sink.start(stage->sink.ctx, at, data, (size_t)(end_bytes - start_bytes),
+                           start_bytes, &is_done, &err)) {
         keep_failure(stage, &err);
         return;
     }
     if (is_done)
         return;
+    /* Zeros lie in no buffer; that they are counted in the current one costs nothing. */
     stage->slots[at] =
-        (struct stage_slot){true, (uint8_t)stage->current, stage->run_offset_bytes,
-                            stage->run_offset_bytes + bytes};
-    buffer->in_flight++;
+        (struct stage_slot){true, (uint8_t)stage->current, start_bytes, end_bytes};
+    stage->buffers[stage->current].in_flight++;
     stage->in_flight++;
 }
 
-/* The other buffer, empty. */
+static void submit(struct stage *stage)
+{
+    size_t bytes = stage->run_bytes;
+    stage->run_bytes = 0;
+    if (bytes)
+        start(stage, stage->buffers[stage->current].data + stage->run_at_bytes,
+              stage->run_offset_bytes, stage->run_offset_bytes + bytes);
+}
+
+/* The next buffer, empty. */
 static void turn_over(struct stage *stage)
 {
     submit(stage);
-    stage->current = (stage->current + 1) % STAGE_BUFFERS;
+    stage->current = (stage->current + 1) % stage->shape.buffer_count;
     struct stage_buffer *buffer = &stage->buffers[stage->current];
     while (buffer->in_flight)
         wait_one(stage);
@@ -136,7 +153,8 @@ static void turn_over(struct stage *stage)
 
 uint8_t *stage_room(struct stage *stage)
 {
-    if (STAGE_BYTES - stage->buffers[stage->current].fill_bytes < STAGE_ROOM_BYTES)
+    if (stage->shape.buffer_bytes - stage->buffers[stage->current].fill_bytes <
+        STAGE_ROOM_BYTES)
         turn_over(stage);
     return stage->buffers[stage->current].data +
            stage->buffers[stage->current].fill_bytes;
@@ -152,7 +170,7 @@ static void begin_run(struct stage *stage, uint64_t offset_bytes, bool in_room)
     if (!in_room) { /* copied data may as well lie as direct writes want it */
         size_t fill = (size_t)round_up(buffer->fill_bytes, STAGE_ALIGN_BYTES) +
                       (size_t)(offset_bytes % STAGE_ALIGN_BYTES);
-        if (fill + SECTOR_BYTES > STAGE_BYTES) {
+        if (fill + SECTOR_BYTES > stage->shape.buffer_bytes) {
             turn_over(stage);
             buffer = &stage->buffers[stage->current];
             fill = (size_t)(offset_bytes % STAGE_ALIGN_BYTES);
@@ -169,13 +187,13 @@ bool stage_put(struct stage *stage, uint64_t offset_bytes, const uint8_t *data,
     while (data_bytes && stage->failed.kind == FAIL_NONE) {
         struct stage_buffer *buffer = &stage->buffers[stage->current];
         bool in_room = data == buffer->data + buffer->fill_bytes;
-        if (!in_room && buffer->fill_bytes == STAGE_BYTES) {
+        if (!in_room && buffer->fill_bytes == stage->shape.buffer_bytes) {
             turn_over(stage);
             continue;
         }
         begin_run(stage, offset_bytes, in_room);
         buffer = &stage->buffers[stage->current];
-        size_t room_bytes = (size_t)STAGE_BYTES - buffer->fill_bytes;
+        size_t room_bytes = stage->shape.buffer_bytes - buffer->fill_bytes;
         size_t take_bytes = MIN_OF(room_bytes, data_bytes);
         assert(!in_room || take_bytes == data_bytes);
         if (!in_room)
@@ -198,6 +216,15 @@ bool stage_settle(struct stage *stage, uint64_t start_bytes, uint64_t end_bytes,
     return give_failure(stage, err);
 }
 
+bool stage_zero(struct stage *stage, uint64_t start_bytes, uint64_t end_bytes,
+                struct err *err)
+{
+    submit(stage);
+    if (start_bytes < end_bytes)
+        start(stage, NULL, start_bytes, end_bytes);
+    return give_failure(stage, err);
+}
+
 bool stage_drain(struct stage *stage, struct err *err)
 {
     submit(stage);
@@ -212,7 +239,7 @@ void stage_free(struct stage *stage)
         return;
     while (stage->in_flight)
         wait_one(stage);
-    for (size_t i = 0; i < STAGE_BUFFERS; i++)
-        (void)munmap(stage->buffers[i].data, STAGE_BYTES); /* ours, whole */
+    for (size_t i = 0; i < stage->shape.buffer_count; i++)
+        (void)munmap(stage->buffers[i].data, stage->shape.buffer_bytes); /* whole */
     free(stage);
 }
