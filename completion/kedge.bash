@@ -7,26 +7,30 @@ _kedge_names() {
 _kedge_words() {
   local words=
   case "$2" in
-    '') echo 'init source target discover replicate list status sync pause resume repair resync verify stop test-migrate test-cleanup migrate complete jobs job events throttle blackout orphans plan openapi version help completion'; return ;;
+    '') echo 'init source target discover replicate list status sync pause resume repair resync verify stop test-migrate test-cleanup migrate complete jobs job events throttle blackout orphans network applier keys plan openapi version help completion'; return ;;
     source) [ -z "$3" ] && { echo 'add list check remove'; return; } ;;
-    target) [ -z "$3" ] && { echo 'add list remove'; return; } ;;
+    target) [ -z "$3" ] && { echo 'add list check inventory remove'; return; } ;;
     throttle) [ -z "$3" ] && { echo 'set calendar'; return; } ;;
     blackout) [ -z "$3" ] && { echo 'show set clear'; return; } ;;
     orphans) [ -z "$3" ] && { echo 'list clean'; return; } ;;
+    network) [ -z "$3" ] && { echo 'check status plan'; return; } ;;
+    keys) [ -z "$3" ] && { echo 'status rotate rewrap'; return; } ;;
     completion) echo 'bash zsh'; return ;;
   esac
   case "$2 $3" in
-    'source add'|'source list'|'source check'|'source remove'|'target add'|'target list'|'target remove'|'throttle set'|'throttle calendar'|'blackout show'|'blackout set'|'blackout clear'|'orphans list'|'orphans clean') set -- "$1" "$2 $3" ;;
+    'source add'|'source list'|'source check'|'source remove'|'target add'|'target list'|'target check'|'target inventory'|'target remove'|'throttle set'|'throttle calendar'|'blackout show'|'blackout set'|'blackout clear'|'orphans list'|'orphans clean'|'network check'|'network status'|'network plan'|'keys status'|'keys rotate'|'keys rewrap') set -- "$1" "$2 $3" ;;
     *) set -- "$1" "$2" ;;
   esac
   case "$2" in
-    'init') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'init') words='--passphrase --config --socket --url --token-file --ca-file --json --help' ;;
     'source add') words='--url --user --password-file --ca-file --fingerprint --proxy --datacenter --match --transport --nfc-plain --nfc-compression --in-flight --host-buffer --vddk-library --hotadd-machine --quiesce --power-off --datastore-floor --qmp --scratch-dir --granularity --scratch-max --path --cpus --memory --config --socket --url --token-file --ca-file --json --help' ;;
     'source list') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source check') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'source remove') words='--config --socket --url --token-file --ca-file --json --help' ;;
-    'target add') words='--dir --format --accel --device-map --config --socket --url --token-file --ca-file --json --help' ;;
+    'target add') words='--dir --format --accel --device-map --applier --subscription --resource-group --location --credential-file --endpoint --replica-container --replica-credential-file --storage-account --network --subnet --test-network --test-subnet --vm-size --disk-sku --replica --zone --availability-set --proximity-group --security-group --license-type --encryption-set --os-type --tags --machine-settings --config --socket --url --token-file --ca-file --json --help' ;;
     'target list') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'target check') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'target inventory') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'target remove') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'discover') words='--source --tree --config --socket --url --token-file --ca-file --json --help' ;;
     'replicate') words='--target --name --auto-repair --marker --wait --no-wait --config --socket --url --token-file --ca-file --json --help' ;;
@@ -54,6 +58,13 @@ _kedge_words() {
     'blackout clear') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'orphans list') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'orphans clean') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'network check') words='--offline --config --socket --url --token-file --ca-file --json --help' ;;
+    'network status') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'network plan') words='--source-region --target-region --cloud --offline --config --socket --url --token-file --ca-file --json --help' ;;
+    'applier') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'keys status') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'keys rotate') words='--config --socket --url --token-file --ca-file --json --help' ;;
+    'keys rewrap') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'plan') words='--fleet --bandwidth --sent-pct --churn --blackout --cycles --gateway-disks --host-disks --datastore-snapshots --gateway-machines --total-machines --at-once --boot --seed --config --socket --url --token-file --ca-file --json --help' ;;
     'openapi') words='--config --socket --url --token-file --ca-file --json --help' ;;
     'version') words='--config --socket --url --token-file --ca-file --json --help' ;;

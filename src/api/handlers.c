@@ -62,10 +62,34 @@ static bool check_options(const struct api_kind *kind, const json_t *options,
     return err_set(err, FAIL_INPUT, "options of '%s': %s", kind->name, inner.text);
 }
 
+/* Of a daemon without a vault: the part of its view that every daemon has. */
+static json_t *applier_status(const struct api_context *context)
+{
+    static const char *const KEYS[] = {"version", "uptime_ms", "data_dir"};
+    AUTO(json_free) json_t *view = context->applier_view(context->applier_ctx);
+    json_t *status = json_object();
+    for (size_t i = 0; i < ARRAY_COUNT(KEYS); i++)
+        json_put_take(status, KEYS[i], json_incref(json_object_get(view, KEYS[i])));
+    json_put_u64(status, "machines", 0);
+    json_put_u64(status, "jobs_running",
+                 json_array_size(json_object_get(view, "orders")));
+    return status;
+}
+
 HANDLER(api_get_status)
 {
     (void)request;
-    return vault_status(context->vault, err);
+    return context->vault ? vault_status(context->vault, err) : applier_status(context);
+}
+
+HANDLER(api_get_applier)
+{
+    (void)request;
+    if (context->applier_view)
+        return context->applier_view(context->applier_ctx);
+    (void)err_set(err, FAIL_GONE,
+                  "this daemon has all roles; 'kedge status' shows what it does");
+    return NULL;
 }
 
 HANDLER(api_get_sources)
@@ -123,6 +147,20 @@ HANDLER(api_delete_target)
         !vault_target_remove(context->vault, param(request, 0), err))
         return NULL;
     return named(param(request, 0));
+}
+
+HANDLER(api_check_target)
+{
+    if (!text_check_name("target", param(request, 0), err))
+        return NULL;
+    return vault_target_check(context->vault, param(request, 0), err);
+}
+
+HANDLER(api_get_inventory)
+{
+    if (!text_check_name("target", param(request, 0), err))
+        return NULL;
+    return vault_target_inventory(context->vault, param(request, 0), err);
 }
 
 HANDLER(api_discover)
@@ -309,9 +347,44 @@ HANDLER(api_clean_orphans)
     return vault_orphans_clean(context->vault, err);
 }
 
+HANDLER(api_get_keys)
+{
+    (void)request;
+    return vault_keys_status(context->vault, err);
+}
+
+HANDLER(api_rotate_keys)
+{
+    (void)request;
+    return vault_keys_rewrap(context->vault, true, err);
+}
+
+HANDLER(api_rewrap_keys)
+{
+    (void)request;
+    return vault_keys_rewrap(context->vault, false, err);
+}
+
 HANDLER(api_post_plan)
 {
     return vault_plan(context->vault, request->body, err);
+}
+
+HANDLER(api_get_network)
+{
+    (void)request;
+    return vault_network_status(context->vault, err);
+}
+
+HANDLER(api_check_network)
+{
+    return vault_network_check(context->vault, text_of(request->body, "role"),
+                               context->cancel, err);
+}
+
+HANDLER(api_plan_network)
+{
+    return vault_network_plan(context->vault, request->body, err);
 }
 
 HANDLER(api_get_openapi)

@@ -14,6 +14,7 @@
     json_t *name(const struct api_context *context, const struct api_request *request,   \
                  struct err *err)
 HANDLER(api_get_status);
+HANDLER(api_get_applier);
 HANDLER(api_get_sources);
 HANDLER(api_post_source);
 HANDLER(api_delete_source);
@@ -21,6 +22,8 @@ HANDLER(api_check_source);
 HANDLER(api_get_targets);
 HANDLER(api_post_target);
 HANDLER(api_delete_target);
+HANDLER(api_check_target);
+HANDLER(api_get_inventory);
 HANDLER(api_discover);
 HANDLER(api_get_machines);
 HANDLER(api_post_machine);
@@ -36,7 +39,13 @@ HANDLER(api_get_blackout);
 HANDLER(api_put_blackout);
 HANDLER(api_get_orphans);
 HANDLER(api_clean_orphans);
+HANDLER(api_get_keys);
+HANDLER(api_rotate_keys);
+HANDLER(api_rewrap_keys);
 HANDLER(api_post_plan);
+HANDLER(api_get_network);
+HANDLER(api_check_network);
+HANDLER(api_plan_network);
 HANDLER(api_get_openapi);
 #undef HANDLER
 

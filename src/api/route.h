@@ -17,7 +17,9 @@ struct vault;
 
 /* What a handler works with. */
 struct api_context {
-    struct vault *vault;
+    struct vault *vault;                /* NULL: the daemon has only the applier role */
+    json_t *(*applier_view)(void *ctx); /* NULL: it has others */
+    void *applier_ctx;
     const struct cancel *cancel; /* set when the daemon stops: long polls end */
     _Atomic uint32_t *waiters;   /* long polls now */
 };
@@ -37,6 +39,7 @@ struct api_route {
     int status;         /* of success */
     const char *errors; /* kinds beyond auth, input and limit: "gone conflict" */
     bool is_idempotent_by_key;
+    bool needs_no_vault;
 };
 
 /* All routes; a NULL method ends the list. */

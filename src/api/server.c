@@ -328,8 +328,14 @@ static enum MHD_Result finish(const struct listener *listener, struct exchange *
                                         .idempotency_key =
                                             exchange->has_key ? exchange->key : NULL};
     const struct api_route *route = exchange->match.route;
-    AUTO(json_free)
-    json_t *answer = route->handler(&listener->server->context, &request, &refusal.err);
+    const struct api_context *context = &listener->server->context;
+    AUTO(json_free) json_t *answer = NULL;
+    if (context->vault || route->needs_no_vault)
+        answer = route->handler(context, &request, &refusal.err);
+    else
+        (void)err_set(&refusal.err, FAIL_CONFLICT,
+                      "this daemon has only the applier role; 'kedge applier' shows what "
+                      "it does, the daemon with the vault does the rest");
     log_debug("api_call", "route=%s ok=%d took_ms=%llu", route->id, answer != NULL,
               (unsigned long long)(clock_mono_ms() - exchange->started_ms));
     if (answer)
@@ -443,8 +449,11 @@ struct api_server *api_server_start(const struct api_server_options *options,
     struct api_server *server = xcalloc(1, sizeof *server);
     server->options = *options;
     cancel_init(&server->cancel);
-    server->context = (struct api_context){
-        .vault = options->vault, .cancel = &server->cancel, .waiters = &server->waiters};
+    server->context = (struct api_context){.vault = options->vault,
+                                           .applier_view = options->applier_view,
+                                           .applier_ctx = options->applier_ctx,
+                                           .cancel = &server->cancel,
+                                           .waiters = &server->waiters};
     bool ok = listen_unix(options->socket_path, &fd, err);
     if (ok) {
         server->socket_path = xstrdup(options->socket_path);

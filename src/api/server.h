@@ -4,6 +4,7 @@
 #define API_SERVER_H
 
 #include "base/secret.h"
+#include "http/json.h"
 
 #define API_BODY_MAX_BYTES (1 * MIB)
 
@@ -11,7 +12,9 @@ struct api_server;
 struct vault;
 
 struct api_server_options {
-    struct vault *vault;     /* borrowed for the server's life */
+    struct vault *vault; /* borrowed for the server's life; NULL: see applier_view */
+    json_t *(*applier_view)(void *ctx); /* of a daemon with only the applier role */
+    void *applier_ctx;
     const char *socket_path; /* made 0600; a dead one of an earlier run is replaced */
     const char *listen; /* "127.0.0.1:8440", "[::1]:0", "localhost:…"; NULL: none */
     const struct secret *token; /* for the port; borrowed; needed with listen */

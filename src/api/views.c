@@ -32,7 +32,40 @@ static const struct api_field STATUS[] = {
     {"data_dir", API_TEXT, REQ, .help = "where the catalog is"},
     {0}};
 
-static const struct api_field NO_OPTIONS[] = {{0}};
+static const struct api_field ORDER[] = {
+    {"number", API_U64, REQ, .help = "ascending; never used twice"},
+    {"what", API_TEXT, REQ, .help = "what is to be done: apply, create, test-start ..."},
+    {"machine", API_TEXT, REQ, .help = "machine it is about, or empty"},
+    {"target", API_TEXT, REQ, .help = "target it is for"},
+    {"state", API_TEXT, REQ, .help = "waits, runs or ended"},
+    {"taken_ms", API_TIME_MS, REQ, .help = "when it was taken"},
+    {"segments_total", API_U64, REQ, .help = "segments of the cycle"},
+    {"segments_verified", API_U64, REQ, .help = "of them checked"},
+    {"segments_applied", API_U64, REQ, .help = "of them written"},
+    {"written_bytes", API_U64, REQ, .help = "bytes written"},
+    {"zeroed_bytes", API_U64, REQ, .help = "bytes made zero"},
+    {"same_bytes", API_U64, REQ, .help = "bytes that the replica held"},
+    {0}};
+static const struct api_field APPLIER[] = {
+    {"version", API_TEXT, REQ, .help = "version of kedged"},
+    {"uptime_ms", API_U64, REQ, .help = "milliseconds since the daemon started"},
+    {"data_dir", API_TEXT, REQ, .help = "its folder"},
+    {"name", API_TEXT, REQ, .help = "name that targets give"},
+    {"instance", API_TEXT, REQ, .help = "made at each start"},
+    {"fenced", API_BOOL, REQ, .help = "it cannot reach the state store and does nothing"},
+    {"silent_ms", API_U64, REQ, .help = "since it last showed that it lives"},
+    {"done", API_U64, REQ, .help = "orders done since the start"},
+    {"orders", API_LIST, REQ, .fields = ORDER, .help = "what it works on"},
+    {"error", API_TEXT, REQ, .help = "of the state store, or empty"},
+    {0}};
+static const struct api_field APPLIER_SEEN[] = {
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"state", API_TEXT, REQ, .help = "working, silent, lost or not seen yet"},
+    {"silent_ms", API_U64, REQ, .help = "since it was seen"},
+    {"orders", API_U64, REQ, .help = "what it works on"},
+    {"host", API_TEXT, REQ, .help = "where it runs"},
+    {"version", API_TEXT, REQ, .help = "version of its kedged"},
+    {0}};
 
 static const struct api_field ENDPOINT[] = {
     {"name", API_TEXT, REQ, .help = "its name"},
@@ -41,10 +74,18 @@ static const struct api_field ENDPOINT[] = {
     {"machines", API_U64, .help = "machines that use it"},
     {0}};
 
+static const struct api_field TARGET_END[] = {
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"kind", API_TEXT, REQ, .help = "its kind"},
+    {"options", API_OBJECT, REQ, .help = "as given when it was added"},
+    {"machines", API_U64, .help = "machines that use it"},
+    {"applier", API_OBJECT, API_NULLABLE, .fields = APPLIER_SEEN, .help = "remote applier that works on it; null: this daemon"},
+    {0}};
+
 static const struct api_field SOURCE_LIST[] = {
     {"sources", API_LIST, REQ, .fields = ENDPOINT, .help = "every source"}, {0}};
 static const struct api_field TARGET_LIST[] = {
-    {"targets", API_LIST, REQ, .fields = ENDPOINT, .help = "every target"}, {0}};
+    {"targets", API_LIST, REQ, .fields = TARGET_END, .help = "every target"}, {0}};
 
 static const struct api_field NAMED[] = {
     {"name", API_TEXT, REQ, .help = "the name it has"}, {0}};
@@ -263,6 +304,7 @@ static const struct api_field MACHINE[] = {
     {"source", API_TEXT, REQ, .help = "source it comes from"},
     {"target", API_TEXT, REQ, .help = "target it goes to"},
     {"gateway", API_TEXT, .help = "gateway that moves its data"},
+    {"applier", API_OBJECT, API_NULLABLE, .fields = APPLIER_SEEN, .help = "remote applier of its target; null: this daemon"},
     {"state", API_TEXT, REQ, .help = "replication state, for programs"},
     {"status", API_TEXT, REQ, .help = "replication state, for people"},
     {"migration_state", API_TEXT, REQ, .help = "migration state, for programs"},
@@ -413,6 +455,21 @@ static const struct api_field BLACKOUT_BODY[] = {
     {"windows", API_TEXT, REQ, .max = 4096, .help = "Day;H:MM;duration, separated by '|'; empty for none"},
     {0}};
 
+static const struct api_field THING[] = {
+    {"kind", API_TEXT, REQ, .help = "page blob, snapshot, blob, disk, nic, vm or file"},
+    {"name", API_TEXT, REQ, .help = "its name"},
+    {"id", API_TEXT, REQ, .help = "what the target's own tools call it"},
+    {"machine", API_TEXT, REQ, .help = "machine it is of; empty when no layout tells"},
+    {"machine_id", API_TEXT, REQ, .help = "id of that machine, as far as it is known"},
+    {"role", API_TEXT, REQ, .help = "replica, test-NAME, vm or layout"},
+    {"state", API_TEXT, REQ, .help = "as the target says, or empty"},
+    {"size_bytes", API_U64, REQ, .help = "its size; 0: it has none"},
+    {"allocated_bytes", API_U64, REQ, .help = "what is stored of it; 0: not known"},
+    {"known", API_BOOL, REQ, .help = "a layout names it; otherwise it is an orphan"},
+    {0}};
+static const struct api_field INVENTORY[] = {
+    {"things", API_LIST, REQ, .fields = THING, .help = "everything that Kedge made there"}, {0}};
+
 static const struct api_field ORPHAN[] = {
     {"kind", API_TEXT, REQ, .help = "log objects, state objects, hash map, test machine, replica or source records"},
     {"machine", API_TEXT, REQ, .help = "name of the machine it was for, as far as it is known"},
@@ -423,12 +480,99 @@ static const struct api_field ORPHAN[] = {
 static const struct api_field ORPHAN_LIST[] = {
     {"orphans", API_LIST, REQ, .fields = ORPHAN, .help = "what belongs to no machine and no job"}, {0}};
 
+static const struct api_field NETWORK_STEP[] = {
+    {"step", API_TEXT, REQ, .help = "settings, name, route, connect, tunnel, tls, clock, sign-in, write, speed, account or permissions"},
+    {"verdict", API_TEXT, REQ, .help = "ok, skipped, warning or failed"},
+    {"cause", API_TEXT, REQ, .help = "what was found"},
+    {"remedy", API_TEXT, REQ, .help = "what to do, or empty"},
+    {"took_ms", API_U64, REQ, .help = "how long it took"},
+    {0}};
+static const struct api_field NETWORK_ENDPOINT[] = {
+    {"role", API_TEXT, REQ, .help = "what it is for us, like log-store"},
+    {"label", API_TEXT, REQ, .help = "where the configuration has it"},
+    {"host", API_TEXT, REQ, .help = "its name or address"},
+    {"verdict", API_TEXT, REQ, .help = "the worst of its steps"},
+    {"steps", API_LIST, REQ, .fields = NETWORK_STEP, .help = "in the order of the way to it; after one that failed they are skipped"},
+    {0}};
+static const struct api_field NETWORK_CHECK[] = {
+    {"at_ms", API_TIME_MS, REQ, .help = "when it began"},
+    {"took_ms", API_U64, REQ, .help = "how long it took"},
+    {"verdict", API_TEXT, REQ, .help = "the worst of all: ok, skipped, warning or failed"},
+    {"endpoints", API_LIST, REQ, .fields = NETWORK_ENDPOINT, .help = "every endpoint of the configuration"},
+    {0}};
+static const struct api_field NETWORK_CONNECTION[] = {
+    {"role", API_TEXT, REQ, .help = "what it is for us"},
+    {"host", API_TEXT, REQ, .help = "its name or address"},
+    {"address", API_TEXT, REQ, .help = "connected to last, or empty"},
+    {"class", API_TEXT, REQ, .help = "private, public or local"},
+    {"proxy", API_TEXT, REQ, .help = "through which proxy; empty: directly"},
+    {"rule", API_TEXT, REQ, .help = "which rule said so"},
+    {"at_ms", API_TIME_MS, REQ, .help = "time of the last answer; 0: none yet"},
+    {"latency_ms", API_U64, REQ, .help = "of the last answer"},
+    {"answers", API_U64, REQ, .help = "answers since start"},
+    {"failures", API_U64, REQ, .help = "failures since start"},
+    {"problem", API_TEXT, REQ, .help = "of the last failure since the last answer, or empty"},
+    {0}};
+static const struct api_field NETWORK[] = {
+    {"connections", API_LIST, REQ, .fields = NETWORK_CONNECTION, .help = "what connections of this process saw, by role and host"},
+    {"last_check", API_OBJECT, REQ_OR_NULL, .fields = NETWORK_CHECK, .help = "the last look at all endpoints"},
+    {0}};
+static const struct api_field NETWORK_COMMUNITY[] = {
+    {"community", API_TEXT, REQ, .help = "like 12076:51004"},
+    {"what", API_TEXT, REQ, .help = "what it stands for"},
+    {0}};
+static const struct api_field NETWORK_ADDRESS[] = {
+    {"address", API_TEXT, REQ, .help = "URL pattern"},
+    {"optional", API_BOOL, REQ, .help = "not needed in every set-up"},
+    {0}};
+static const struct api_field NETWORK_RULE[] = {
+    {"rule", API_TEXT, REQ, .help = "bypass rule"},
+    {"data", API_BOOL, REQ, .help = "replication data goes there; the others as wanted"},
+    {0}};
+static const struct api_field NETWORK_PLAN[] = {
+    {"cloud", API_TEXT, REQ, .help = "public or usgov"},
+    {"source_region", API_TEXT, REQ, .help = "region of the project"},
+    {"target_region", API_TEXT, REQ, .help = "region where machines go"},
+    {"communities", API_LIST, REQ, .fields = NETWORK_COMMUNITY, .help = "for the route filter of Microsoft peering"},
+    {"storage_communities", API_LIST, REQ, .fields = NETWORK_COMMUNITY, .help = "instead of the regional ones, when only data is to take the circuit"},
+    {"internet", API_LIST, REQ, .fields = NETWORK_ADDRESS, .help = "still needs the internet"},
+    {"microsoft_peering", API_LIST, REQ, .fields = NETWORK_RULE, .help = "bypass rules with Microsoft peering"},
+    {"private_peering", API_TEXTS, REQ, .help = "the only bypass rules with private peering"},
+    {"appliance_json", API_TEXT, REQ, .help = "line of appliance.json that turns the list on"},
+    {"source", API_TEXT, REQ, .help = "page that the communities are of"},
+    {"source_date", API_TEXT, REQ, .help = "its date"},
+    {0}};
+
+static const struct api_field MASTER[] = {
+    {"master", API_TEXT, REQ, .help = "its kind and version"},
+    {"current", API_BOOL, REQ, .help = "the newest: new data keys are wrapped with it"},
+    {"enabled", API_BOOL, REQ, .help = "false: the vault does not let it be used"},
+    {"created_ms", API_TIME_MS, .help = "when it was made, if the vault says so"},
+    {"machines", API_U64, REQ, .help = "machines whose data key it wraps"},
+    {0}};
+static const struct api_field KEYS[] = {
+    {"kind", API_TEXT, REQ, .help = "file, vault-secret or vault-key"},
+    {"where", API_TEXT, REQ, .help = "path of the file, or URL in the vault"},
+    {"passphrase", API_BOOL, REQ, .help = "the file is wrapped with a passphrase"},
+    {"masters", API_LIST, REQ, .fields = MASTER, .help = "master keys, the vault's newest first"},
+    {"machines", API_U64, REQ, .help = "machines in all"},
+    {"pending", API_U64, REQ, .help = "machines whose data key is not wrapped with the newest"},
+    {0}};
+static const struct api_field KEYS_ROTATED[] = {
+    {"made", API_BOOL, REQ, .help = "a new master key was made"},
+    {"master", API_TEXT, REQ, .help = "the newest, which wraps every data key now"},
+    {"rewrapped", API_U64, REQ, .help = "data keys that were wrapped anew"},
+    {"machines", API_U64, REQ, .help = "machines in all"},
+    {0}};
+
 static const struct api_schema VIEWS[VIEW_COUNT] = {
     [VIEW_STATUS] = {"Status", "The daemon.", STATUS},
+    [VIEW_APPLIER] = {"Applier", "A daemon with only the applier role.", APPLIER},
     [VIEW_SOURCE_LIST] = {"SourceList", "Sources.", SOURCE_LIST},
     [VIEW_TARGET_LIST] = {"TargetList", "Targets.", TARGET_LIST},
     [VIEW_NAMED] = {"Named", "What was changed.", NAMED},
     [VIEW_FINDINGS] = {"Findings", "What a check found.", FINDINGS},
+    [VIEW_INVENTORY] = {"Inventory", "What a target holds because of Kedge.", INVENTORY},
     [VIEW_DISCOVERY] = {"Discovery", "Machines at the sources.", DISCOVERY},
     [VIEW_MACHINE] = {"Machine", "A replicated machine.", MACHINE},
     [VIEW_MACHINE_LIST] = {"MachineList", "Replicated machines.", MACHINE_LIST},
@@ -439,7 +583,12 @@ static const struct api_schema VIEWS[VIEW_COUNT] = {
     [VIEW_PLAN] = {"Plan", "What will be, in simulated time.", PLAN},
     [VIEW_THROTTLE] = {"Throttle", "The bound of what leaves.", THROTTLE},
     [VIEW_BLACKOUT] = {"Blackout", "Times in which no cycle begins.", BLACKOUT},
+    [VIEW_NETWORK] = {"Network", "How connections go, and the last look at all.", NETWORK},
+    [VIEW_NETWORK_CHECK] = {"NetworkCheck", "What the doctor found.", NETWORK_CHECK},
+    [VIEW_NETWORK_PLAN] = {"NetworkPlan", "What replication over ExpressRoute needs.", NETWORK_PLAN},
     [VIEW_ORPHAN_LIST] = {"OrphanList", "What nobody owns any more.", ORPHAN_LIST},
+    [VIEW_KEYS] = {"Keys", "Master keys, and what they wrap.", KEYS},
+    [VIEW_KEYS_ROTATED] = {"KeysRotated", "What a rotation did.", KEYS_ROTATED},
     [VIEW_OPENAPI] = {"OpenApi", "This document.", NULL},
     [VIEW_ERROR] = {"Error", "Every answer that is not 2xx.", ERROR_BODY},
 };
@@ -453,7 +602,7 @@ static const struct api_field SOURCE_BODY[] = {
     {0}};
 static const struct api_field TARGET_BODY[] = {
     {"name", API_NAME, REQ, .help = "name to give it"},
-    {"kind", API_TEXT, REQ, .choices = (const char *const[]){"local", NULL}, .help = "its kind"},
+    {"kind", API_TEXT, REQ, .choices = (const char *const[]){"local", "azure", NULL}, .help = "its kind"},
     {"options", API_OBJECT, REQ, .help = "by kind"},
     {0}};
 static const struct api_field REPLICATE_OPTIONS[] = {
@@ -468,6 +617,15 @@ static const struct api_field REPLICATE_BODY[] = {
     {"options", API_OBJECT, .fields = REPLICATE_OPTIONS, .help = "all optional"},
     {0}};
 
+static const struct api_field NETWORK_CHECK_BODY[] = {
+    {"role", API_TEXT, .min = 1, .max = 63, .help = "only endpoints of this role; without it all"},
+    {0}};
+static const struct api_field NETWORK_PLAN_BODY[] = {
+    {"source_region", API_TEXT, REQ, .min = 1, .max = 63, .help = "region of the project, like eastus"},
+    {"target_region", API_TEXT, REQ, .min = 1, .max = 63, .help = "region where machines go"},
+    {"cloud", API_TEXT, .min = 1, .max = 63, .help = "public (the default) or usgov"},
+    {0}};
+
 static const struct api_schema BODIES[BODY_COUNT] = {
     [BODY_SOURCE] = {"SourceRequest", "A source to add.", SOURCE_BODY},
     [BODY_TARGET] = {"TargetRequest", "A target to add.", TARGET_BODY},
@@ -475,90 +633,9 @@ static const struct api_schema BODIES[BODY_COUNT] = {
     [BODY_PLAN] = {"PlanRequest", "What is planned, and with which assumptions.", PLAN_BODY},
     [BODY_THROTTLE] = {"ThrottleRequest", "The new bound, the new calendar, or both.", THROTTLE_BODY},
     [BODY_BLACKOUT] = {"BlackoutRequest", "The new windows.", BLACKOUT_BODY},
+    [BODY_NETWORK_CHECK] = {"NetworkCheckRequest", "What to look at.", NETWORK_CHECK_BODY},
+    [BODY_NETWORK_PLAN] = {"NetworkPlanRequest", "From where to where.", NETWORK_PLAN_BODY},
 };
-
-static const struct api_field QEMU_OPTIONS[] = {
-    {"qmp", API_PATH, REQ, .max = 107, .help = "the VM's QMP Unix socket"},
-    {"scratch_dir", API_PATH, .help = "folder for copy-before-write files, reachable by the VM's QEMU"},
-    {"granularity", API_U64, .min = 512, .max = 2147483648, .help = "bytes that one bit of change tracking stands for"},
-    {"scratch_max", API_U64, .help = "bytes of copy-before-write data after which a cycle fails; 0 or absent: no bound"},
-    {0}};
-static const struct api_field IMAGE_OPTIONS[] = {
-    {"paths", API_TEXTS, REQ, .min = 1, .help = "raw or qcow2 files or block devices, in disk order"},
-    {"cpus", API_U64, .min = 1, .max = 1024, .help = "virtual processors of the VM made from it"},
-    {"memory_bytes", API_U64, .min = 1048576, .max = 70368744177664, .help = "memory of the VM made from it"},
-    {0}};
-static const struct api_field VSPHERE_OPTIONS[] = {
-    {"url", API_TEXT, REQ, .min = 1, .max = 512, .help = "https://HOST of a vCenter or an ESXi host"},
-    {"user", API_TEXT, REQ, .min = 1, .max = 256, .help = "account"},
-    {"password_file", API_PATH, REQ, .help = "file with its password in the first line, mode 0600"},
-    {"ca_file", API_PATH, .help = "certificates to trust instead of the system's"},
-    {"fingerprint", API_TEXT, .min = 64, .max = 95, .help = "SHA-256 of the only certificate to trust"},
-    {"proxy", API_TEXT, .max = 512, .help = "HTTP proxy to the server"},
-    {"datacenter", API_TEXT, .max = 512, .help = "only machines below this place"},
-    {"match", API_TEXT, .max = 255, .help = "only machines with such a name: 'web-*'"},
-    {"transports", API_TEXTS, .min = 1, .help = "how disks are read, the first that works: nfc, https, hotadd, vddk; absent: nfc, https"},
-    {"nfc_plain", API_BOOL, .help = "no encryption to the hosts (nbd instead of nbdssl)"},
-    {"nfc_compression", API_TEXT, .choices = (const char *const[]){"skipz", "fastlz", "zlib", "stored", NULL}, .help = "how hosts pack what they send; absent: skipz"},
-    {"in_flight", API_U64, .min = 1, .max = 64, .help = "reads in flight per connection"},
-    {"host_buffer", API_U64, .min = 1048576, .max = 1073741824, .help = "bytes of NFC reads in flight per host; absent: 32 MiB"},
-    {"vddk_library", API_PATH, .help = "libvixDiskLib.so, for transport vddk"},
-    {"hotadd_machine", API_TEXT, .min = 1, .max = 255, .help = "for transport hotadd: the machine that kedged runs in, its name or instance UUID; absent: the one with this system's BIOS UUID"},
-    {"hotadd_device_dir", API_PATH, .help = "for transport hotadd: folder where attached disks appear as wwn-0xUUID; absent: /dev/disk/by-id"},
-    {"quiesce", API_BOOL, .help = "ask the guest's tools to quiesce it for every snapshot"},
-    {"power_off", API_BOOL, .help = "power a machine off at its migration when its guest does not shut down"},
-    {"datastore_floor", API_U64, .help = "free bytes of a datastore under which no cycle runs; 0: no guard; absent: 10 GiB"},
-    {"snapshot_deadline_ms", API_U64, .min = 1000, .max = 86400000, .help = "bound of making one snapshot; absent: 20 minutes"},
-    {"end_deadline_ms", API_U64, .min = 1000, .max = 86400000, .help = "bound of attempts at removing one; absent: 10 minutes"},
-    {0}};
-static const struct api_field LOCAL_OPTIONS[] = {
-    {"dir", API_PATH, REQ, .help = "folder of replicas, tests, VMs and evidence"},
-    {"format", API_TEXT, .choices = (const char *const[]){"raw", "qcow2", NULL}, .help = "format of replica disks"},
-    {"accel", API_TEXT, .choices = (const char *const[]){"auto", "kvm", "tcg", NULL}, .help = "how VMs are run"},
-    {"device_map", API_PATH, .help = "file of lines '<machine> <disk index> <block device>': replica disks on devices instead of files"},
-    {0}};
-
-static const struct api_kind SOURCE_KINDS[] = {
-    {"vsphere", "a vCenter server or an ESXi host", VSPHERE_OPTIONS},
-    {"qemu", "a running QEMU virtual machine", QEMU_OPTIONS},
-    {"image", "disk images or block devices without change tracking", IMAGE_OPTIONS},
-    {0}};
-static const struct api_kind TARGET_KINDS[] = {
-    {"local", "files and QEMU virtual machines on this host", LOCAL_OPTIONS},
-    {0}};
-
-static const struct api_field TEST_OPTIONS[] = {
-    {"name", API_NAME, .help = "name of the test"},
-    {"network", API_TEXT, .max = 64, .help = "network of the test; without it an isolated one"},
-    {"marker", API_TEXT, .max = 200, .help = "text on the serial console that proves the boot"},
-    {"boot_deadline_ms", API_U64, .min = 1, .max = 86400000, .help = "how long to wait for the boot"},
-    {0}};
-static const struct api_field CLEANUP_OPTIONS[] = {
-    {"name", API_NAME, .help = "the test to remove; without it all of the machine"}, {0}};
-static const struct api_field STOP_OPTIONS[] = {
-    {"force", API_BOOL, .help = "also when the source does not answer; what is left there is removed when it does"},
-    {0}};
-static const struct api_field MIGRATE_OPTIONS[] = {
-    {"shutdown", API_BOOL, .help = "shut the guest down first, so that nothing is lost"},
-    {"override_blackout", API_BOOL, .help = "migrate also inside a blackout window; it is recorded"},
-    {"restart", API_BOOL, .help = "when it fails before a machine was made at the target, start the source again (absent: true)"},
-    {"marker", API_TEXT, .max = 200, .help = "text on the serial console that proves the boot"},
-    {"boot_deadline_ms", API_U64, .min = 1, .max = 86400000, .help = "how long to wait for the boot"},
-    {0}};
-
-static const struct api_kind OPERATIONS[] = {
-    {"sync", "a delta cycle now", NO_OPTIONS},
-    {"pause", "no cycles until resumed", NO_OPTIONS},
-    {"resume", "cycles again", NO_OPTIONS},
-    {"stop", "end replication, remove the replica", STOP_OPTIONS},
-    {"test-migrate", "boot a VM from a clone; the replica is not touched", TEST_OPTIONS},
-    {"test-cleanup", "remove test VMs", CLEANUP_OPTIONS},
-    {"migrate", "last delta, then the VM at the target", MIGRATE_OPTIONS},
-    {"complete", "remove what replication needed; the machine leaves the list", NO_OPTIONS},
-    {"verify", "a delta, then source and replica compared sector by sector", NO_OPTIONS},
-    {"resync", "compare the whole disk, send what differs", NO_OPTIONS},
-    {"repair", "the same for a machine in 'Repair pending'", NO_OPTIONS},
-    {0}};
 /* clang-format on */
 
 const struct api_schema *api_view_schema(enum api_view view)
@@ -569,27 +646,4 @@ const struct api_schema *api_view_schema(enum api_view view)
 const struct api_schema *api_body_schema(enum api_body body)
 {
     return BODIES[body].name ? &BODIES[body] : NULL;
-}
-
-const struct api_kind *api_source_kinds(void)
-{
-    return SOURCE_KINDS;
-}
-
-const struct api_kind *api_target_kinds(void)
-{
-    return TARGET_KINDS;
-}
-
-const struct api_kind *api_operations(void)
-{
-    return OPERATIONS;
-}
-
-const struct api_kind *api_kind_find(const struct api_kind *kinds, const char *name)
-{
-    for (; kinds->name; kinds++)
-        if (strcmp(kinds->name, name) == 0)
-            return kinds;
-    return NULL;
 }

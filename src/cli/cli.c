@@ -34,8 +34,7 @@ bool cli_write_json(const struct cli *cli, const json_t *json, struct err *err)
 
 /* ---- commands that need no daemon ---- */
 
-/* kedged beside us, or where the build puts it; else from PATH. */
-static void find_daemon(char out[PATH_MAX])
+void cli_find_daemon(char *out)
 {
     static const char *const PLACES[] = {"kedged", "../sbin/kedged", "../daemon/kedged"};
     char self[PATH_MAX];
@@ -56,11 +55,15 @@ static void find_daemon(char out[PATH_MAX])
 bool run_init(struct cli *cli, struct err *err)
 {
     char path[PATH_MAX];
-    AUTO(buf_release) struct buf option = {0};
-    find_daemon(path);
+    AUTO(buf_release) struct buf option = {0}, passphrase = {0};
+    const char *reference = cli_text(cli, "passphrase");
+    cli_find_daemon(path);
     buf_printf(&option, "--init%s%s", cli->arg_count ? "=" : "",
                cli->arg_count ? cli->args[0] : "");
-    char *const argv[] = {path, (char *)(uintptr_t)buf_text(&option), NULL};
+    buf_printf(&passphrase, "--passphrase=%s", reference ? reference : "");
+    char *const argv[] = {path, (char *)(uintptr_t)buf_text(&option),
+                          reference ? (char *)(uintptr_t)buf_text(&passphrase) : NULL,
+                          NULL};
     (void)execvp(path, argv);
     (void)err_errno(err, errno, "run '%s'", path);
     return err_hint(err, "install kedged beside kedge or in PATH");

@@ -98,6 +98,10 @@ void cli_print_command_help(const struct cli_command *command, struct buf *out);
 void cli_print_man(struct buf *out);
 MUST_CHECK bool cli_print_completion(const char *shell, struct buf *out, struct err *err);
 
+/* The daemon's program: beside us, or where the build puts it; else from PATH. out has
+ * PATH_MAX bytes. */
+void cli_find_daemon(char *out);
+
 /* ---- output ---- */
 /* Writes and empties; FAIL_IO when standard output is closed. */
 MUST_CHECK bool cli_write(struct buf *text, struct err *err);

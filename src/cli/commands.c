@@ -50,6 +50,31 @@ static const struct cli_option TARGET_ADD[] = {
     {"format", CLI_TEXT, "FORMAT", "format", .help = "local: raw or qcow2"},
     {"accel", CLI_TEXT, "ACCEL", "accel", .help = "local: auto, kvm or tcg"},
     {"device-map", CLI_PATH, "FILE", "device_map", .help = "local: lines 'MACHINE DISK-INDEX DEVICE': replica disks on block devices instead of files"},
+    {"applier", CLI_TEXT, "NAME", "applier", .help = "a remote kedged (roles = applier) works on it, and paths are those of its host; it must run"},
+    {"subscription", CLI_TEXT, "ID", "subscription", .help = "azure: subscription"},
+    {"resource-group", CLI_TEXT, "GROUP", "resource_group", .help = "azure: where disks, network cards and VMs are made"},
+    {"location", CLI_TEXT, "REGION", "location", .help = "azure: region, like westeurope"},
+    {"credential-file", CLI_PATH, "FILE", "credential_file", .help = "azure: JSON file that says how to sign in to Resource Manager"},
+    {"endpoint", CLI_TEXT, "URL", "endpoint", .help = "azure: Resource Manager, instead of the cloud's"},
+    {"replica-container", CLI_TEXT, "URL", "replica_container", .help = "azure: blob container that holds replicas"},
+    {"replica-credential-file", CLI_PATH, "FILE", "replica_credential_file", .help = "azure: JSON file that says how to sign in to its storage account"},
+    {"storage-account", CLI_TEXT, "ID", "storage_account_id", .help = "azure: resource id of that account"},
+    {"network", CLI_TEXT, "ID", "network_id", .help = "azure: resource id of the virtual network of migrated VMs"},
+    {"subnet", CLI_TEXT, "NAME", "subnet", .help = "azure: its subnet"},
+    {"test-network", CLI_TEXT, "ID", "test_network_id", .help = "azure: virtual network of test VMs, best an isolated one; without it tests are refused"},
+    {"test-subnet", CLI_TEXT, "NAME", "test_subnet", .help = "azure: its subnet; without it the one of the same name, else the first that is no gateway's"},
+    {"vm-size", CLI_TEXT, "SIZE", "vm_size", .help = "azure: like Standard_D4s_v5; without it the smallest that fits"},
+    {"disk-sku", CLI_TEXT, "SKU", "disk_sku", .help = "azure: Standard_LRS, StandardSSD_LRS (the default), StandardSSD_ZRS, Premium_LRS or Premium_ZRS"},
+    {"replica", CLI_TEXT, "KIND", "replica", .help = "azure: auto (the default), page-blob (up to 8 TiB, with tests) or upload (up to 32 TiB, no tests)"},
+    {"zone", CLI_TEXT, "ZONE", "zone", .help = "azure: availability zone of VMs"},
+    {"availability-set", CLI_TEXT, "ID", "availability_set_id", .help = "azure: availability set of migrated VMs"},
+    {"proximity-group", CLI_TEXT, "ID", "proximity_group_id", .help = "azure: proximity placement group of migrated VMs"},
+    {"security-group", CLI_TEXT, "ID", "security_group_id", .help = "azure: network security group of network cards"},
+    {"license-type", CLI_TEXT, "NAME", "license_type", .help = "azure: licence that is brought along: Windows_Server, Windows_Client, RHEL_BYOS or SLES_BYOS"},
+    {"encryption-set", CLI_TEXT, "ID", "encryption_set_id", .help = "azure: disk encryption set"},
+    {"os-type", CLI_TEXT, "NAME", "os_type", .help = "azure: Linux (the default) or Windows"},
+    {"tags", CLI_WORDS, "LIST", "tags", .help = "azure: NAME=VALUE,... on everything that is made"},
+    {"machine-settings", CLI_PATH, "FILE", "machine_settings", .help = "azure: JSON file with what is different for single machines"},
     {0}};
 static const struct cli_option DISCOVER[] = {
     {"source", CLI_TEXT, "SOURCE", .help = "only this source"},
@@ -111,6 +136,18 @@ static const struct cli_option PLAN[] = {
     {"boot", CLI_DURATION, "TIME", "boot_ms", .help = "how long a VM boots at the target; without it 2m"},
     {"seed", CLI_NUMBER, "N", "seed", .help = "of what varies; the same one gives the same plan"},
     {0}};
+static const struct cli_option NETWORK_CHECK[] = {
+    {"offline", CLI_FLAG, .help = "without the daemon: look at what the configuration file has"},
+    {0}};
+static const struct cli_option NETWORK_PLAN[] = {
+    {"source-region", CLI_TEXT, "REGION", "source_region", .help = "region of the project, like eastus"},
+    {"target-region", CLI_TEXT, "REGION", "target_region", .help = "region where machines go"},
+    {"cloud", CLI_TEXT, "CLOUD", "cloud", .help = "public (the default) or usgov"},
+    {"offline", CLI_FLAG, .help = "without the daemon"},
+    {0}};
+static const struct cli_option INIT[] = {
+    {"passphrase", CLI_TEXT, "REFERENCE", .help = "wrap the master key with what this file (mode 0600) or cred:NAME, a credential of systemd, holds"},
+    {0}};
 static const struct cli_option HELP[] = {
     {"man", CLI_FLAG, .help = "print the manual page"}, {0}};
 
@@ -121,13 +158,15 @@ static const struct cli_option HELP[] = {
 #define SELF    "About kedge"
 
 static const struct cli_command COMMANDS[] = {
-    {"init", SETUP, "[DIR]", "make configuration, keys and folders", "Everything goes below DIR; without it to /etc/kedge, /var/lib/kedge and /run/kedge. Nothing is overwritten.", NULL, .run = run_init, .is_local = true},
+    {"init", SETUP, "[DIR]", "make configuration, keys and folders", "Everything goes below DIR; without it to /etc/kedge, /var/lib/kedge and /run/kedge. Nothing is overwritten.", INIT, .run = run_init, .is_local = true},
     {"source add", SETUP, "NAME KIND", "add where machines come from", "KIND is vsphere (a vCenter or ESXi host), qemu (a running VM) or image (disk images without change tracking). It is opened once to prove that it works.", SOURCE_ADD, .run = run_source_add},
     {"source list", SETUP, "", "show the sources", NULL, NULL, .run = run_source_list},
     {"source check", SETUP, "NAME", "find what would go wrong before anything starts", "Ends with exit code 6 when there is a blocker.", NULL, .run = run_source_check},
     {"source remove", SETUP, "NAME", "remove a source that no machine uses", NULL, NULL, .run = run_source_remove},
-    {"target add", SETUP, "NAME KIND", "add where machines go to", "KIND is local (files and QEMU virtual machines on the daemon's host).", TARGET_ADD, .run = run_target_add},
+    {"target add", SETUP, "NAME KIND", "add where machines go to", "KIND is local (files and QEMU virtual machines on the daemon's host) or azure (managed disks and virtual machines in Microsoft Azure; doc/azure.md says what to give).", TARGET_ADD, .run = run_target_add},
     {"target list", SETUP, "", "show the targets", NULL, NULL, .run = run_target_list},
+    {"target check", SETUP, "NAME", "find what would go wrong at a target before anything starts", "Ends with exit code 6 when there is a blocker.", NULL, .run = run_target_check},
+    {"target inventory", SETUP, "NAME", "show everything that Kedge made there", "Asks the target itself, so it shows also what no machine knows of: those lines say 'orphan'.", NULL, .run = run_target_inventory},
     {"target remove", SETUP, "NAME", "remove a target that no machine uses", NULL, NULL, .run = run_target_remove},
     {"discover", SETUP, "", "show the machines that the sources have", NULL, DISCOVER, .run = run_discover},
 
@@ -158,6 +197,15 @@ static const struct cli_command COMMANDS[] = {
     {"blackout clear", WATCH, "", "remove the blackout windows", NULL, NULL, .run = run_blackout_clear},
     {"orphans list", WATCH, "", "show what belongs to no machine and no job any more", "The daemon removes what is its own at start and every hour.", NULL, .run = run_orphans_list},
     {"orphans clean", WATCH, "", "remove those that are ours now", NULL, NULL, .run = run_orphans_clean},
+
+    {"network check", WATCH, "[ROLE]", "find the hop that is wrong on the way to each endpoint", "For each endpoint its name, the route, TCP, TLS, clock, sign-in, a small write, and the speed; each step with cause and remedy. ROLE is like log-store, state-store, replica-store, entra, arm or vcenter. Ends with exit code 6 when a step failed, with 0 otherwise.", NETWORK_CHECK, .run = run_network_check, .is_local = true},
+    {"network status", WATCH, "", "show how connections go, by role and host", NULL, NULL, .run = run_network_status},
+    {"network plan", WATCH, "", "show what replication over ExpressRoute needs", "Communities of the route filter, bypass rules, and what still needs the internet. Regions without a verified community are refused.", NETWORK_PLAN, .run = run_network_plan, .is_local = true},
+
+    {"applier", WATCH, "", "show what a daemon with only the applier role does", "Ask the daemon of that host. Which appliers a vault knows, and when each was seen, is in target list.", NULL, .run = run_applier},
+    {"keys status", WATCH, "", "show the master keys and how many machines each wraps", "A vault's version that wraps no machine may be disabled there.", NULL, .run = run_keys_status},
+    {"keys rotate", WATCH, "", "make a new master key and wrap every machine's data key with it", "Replication goes on meanwhile and nothing that was stored is written again. When it breaks off, everything still opens: ask again. Afterwards make a new copy of a key file.", NULL, .run = run_keys_rotate},
+    {"keys rewrap", WATCH, "", "wrap every machine's data key with the newest master key", "After the vault made a new version by itself, after 'keys' was changed from a file to a vault, or to finish a rotation.", NULL, .run = run_keys_rotate},
 
     {"plan", CUTOVER, "[MACHINE]", "say when it will be done and how long the cutover will take", "Of the machines that replicate, with their measured rates, or of a fleet in a file. In simulated time, with the schedule, limits and windows that the daemon works by.", PLAN, .run = run_plan},
 

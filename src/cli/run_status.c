@@ -28,6 +28,23 @@ static void put(const struct cli *cli, struct buf *out, const char *name,
     buf_put_u8(out, '\n');
 }
 
+/* Of a target that a remote one works on. */
+static void put_applier(const struct cli *cli, struct buf *out, const json_t *applier)
+{
+    AUTO(buf_release) struct buf text = {0};
+    char ago[TEXT_HUMAN_BYTES];
+    const char *state = field(applier, "state");
+    if (!json_is_object(applier))
+        return;
+    buf_printf(&text, "%s, %s", field(applier, "name"), state);
+    if (strcmp(state, "working") != 0)
+        buf_printf(&text, " for %s; what needs it waits",
+                   text_duration(number(applier, "silent_ms"), ago));
+    else if (*field(applier, "host"))
+        buf_printf(&text, " at %s", field(applier, "host"));
+    put(cli, out, "applier", buf_text(&text));
+}
+
 static void print_facts(const struct cli *cli, const json_t *machine, struct buf *out)
 {
     AUTO(buf_release) struct buf text = {0};
@@ -38,6 +55,7 @@ static void print_facts(const struct cli *cli, const json_t *machine, struct buf
     put(cli, out, "id", field(machine, "id"));
     buf_printf(&text, "%s -> %s", field(machine, "source"), field(machine, "target"));
     put(cli, out, "from, to", buf_text(&text));
+    put_applier(cli, out, json_object_get(machine, "applier"));
     put(cli, out, "status", field(machine, "status"));
     put(cli, out, "migration", field(machine, "migration_status"));
     put(cli, out, "waits for", field(json_object_get(machine, "waiting"), "text"));

@@ -83,18 +83,34 @@ static bool remove_endpoint(struct cli *cli, const char *folder, const char *wha
     return cli_write(&out, err);
 }
 
+/* Who works on a target when we do not, and when he was seen. */
+static void applier_cell(struct table *table, const json_t *applier)
+{
+    char ago[TEXT_HUMAN_BYTES];
+    bool is_working = strcmp(field(applier, "state"), "working") == 0;
+    if (!json_is_object(applier))
+        table_cell(table, STYLE_DIM, "-");
+    else
+        table_cell(table, is_working ? STYLE_PLAIN : STYLE_YELLOW, "%s, %s, seen %s ago",
+                   field(applier, "name"), field(applier, "state"),
+                   text_duration(number(applier, "silent_ms"), ago));
+}
+
 static bool list_endpoints(struct cli *cli, const char *path, const char *key,
                            struct err *err)
 {
     static const struct table_column COLUMNS[] = {{"NAME", .min_width = 8},
                                                   {"KIND", .min_width = 0},
                                                   {"MACHINES", .is_right = true},
-                                                  {"OPTIONS", .min_width = 10}};
+                                                  {"OPTIONS", .min_width = 10},
+                                                  {"APPLIER", .drop_order = 1}};
+    bool has_appliers = strcmp(key, "targets") == 0;
     bool is_done;
     AUTO(json_free) json_t *answer = ask(cli, path, &is_done, err);
     if (!answer || is_done)
         return answer != NULL;
-    AUTO(table_free) struct table *table = table_new(COLUMNS, ARRAY_COUNT(COLUMNS));
+    AUTO(table_free)
+    struct table *table = table_new(COLUMNS, ARRAY_COUNT(COLUMNS) - !has_appliers);
     const json_t *one;
     size_t i;
     json_array_foreach(json_object_get(answer, key), i, one)
@@ -106,6 +122,8 @@ static bool list_endpoints(struct cli *cli, const char *path, const char *key,
         table_cell(table, STYLE_PLAIN, "%llu",
                    (unsigned long long)number(one, "machines"));
         table_cell(table, STYLE_DIM, "%s", buf_text(&options));
+        if (has_appliers)
+            applier_cell(table, json_object_get(one, "applier"));
     }
     return print_table(cli, table, err);
 }
@@ -166,13 +184,14 @@ static void print_finding(const struct cli *cli, const json_t *finding, struct b
     buf_put_u8(out, '\n');
 }
 
-bool run_source_check(struct cli *cli, struct err *err)
+static bool check_endpoint(struct cli *cli, const char *folder, const char *what,
+                           struct err *err)
 {
     AUTO(buf_release) struct buf path = {0};
     struct buf out = {0};
     size_t blockers = 0, i;
     const json_t *finding;
-    buf_append_text(&path, "/v1/sources");
+    buf_append_text(&path, folder);
     http_path_add(&path, cli->args[0]);
     http_path_add(&path, "check");
     AUTO(json_free) json_t *answer = cli_call(cli, "POST", buf_text(&path), NULL, err);
@@ -193,9 +212,56 @@ bool run_source_check(struct cli *cli, struct err *err)
     }
     if (ok && blockers)
         return err_set(err, FAIL_CONFLICT,
-                       "source '%s' has %zu blocker%s; see the remedies above",
+                       "%s '%s' has %zu blocker%s; see the remedies above", what,
                        cli->args[0], blockers, blockers == 1 ? "" : "s");
     return ok;
+}
+
+bool run_source_check(struct cli *cli, struct err *err)
+{
+    return check_endpoint(cli, "/v1/sources", "source", err);
+}
+
+bool run_target_check(struct cli *cli, struct err *err)
+{
+    return check_endpoint(cli, "/v1/targets", "target", err);
+}
+
+bool run_target_inventory(struct cli *cli, struct err *err)
+{
+    static const struct table_column COLUMNS[] = {
+        {"KIND", .min_width = 4},    {"NAME", .min_width = 10},
+        {"MACHINE", .min_width = 7}, {"ROLE", .min_width = 4},
+        {"SIZE", .is_right = true},  {"STORED", .is_right = true},
+        {"STATE", .min_width = 0},   {"OWNER", .min_width = 5}};
+    bool is_done;
+    AUTO(buf_release) struct buf path = {0};
+    buf_append_text(&path, "/v1/targets");
+    http_path_add(&path, cli->args[0]);
+    http_path_add(&path, "inventory");
+    AUTO(json_free) json_t *answer = ask(cli, buf_text(&path), &is_done, err);
+    if (!answer || is_done)
+        return answer != NULL;
+    AUTO(table_free) struct table *table = table_new(COLUMNS, ARRAY_COUNT(COLUMNS));
+    const json_t *thing;
+    size_t i;
+    json_array_foreach(json_object_get(answer, "things"), i, thing)
+    {
+        char size[TEXT_HUMAN_BYTES];
+        bool is_known = json_is_true(json_object_get(thing, "known"));
+        table_cell(table, STYLE_PLAIN, "%s", field(thing, "kind"));
+        table_cell(table, STYLE_BOLD, "%s", field(thing, "name"));
+        table_cell(table, STYLE_PLAIN, "%s", field(thing, "machine"));
+        table_cell(table, STYLE_PLAIN, "%s", field(thing, "role"));
+        for (int stored = 0; stored < 2; stored++) {
+            uint64_t bytes = number(thing, stored ? "allocated_bytes" : "size_bytes");
+            table_cell(table, STYLE_PLAIN, "%s", bytes ? text_bytes(bytes, size) : "");
+        }
+        table_cell(table, STYLE_PLAIN, "%s", field(thing, "state"));
+        table_cell(table, is_known ? STYLE_PLAIN : STYLE_RED, "%s",
+                   is_known ? "kedge" : "orphan");
+    }
+    return print_table(cli, table, err);
 }
 
 uint64_t run_disk_bytes(const json_t *machine)

@@ -14,6 +14,8 @@ RUN(run_source_remove);
 RUN(run_target_add);
 RUN(run_target_list);
 RUN(run_target_remove);
+RUN(run_target_check);
+RUN(run_target_inventory);
 RUN(run_discover);
 RUN(run_replicate);
 RUN(run_operate); /* the command's name is the operation */
@@ -23,6 +25,9 @@ RUN(run_jobs);
 RUN(run_job);
 RUN(run_events);
 RUN(run_plan);
+RUN(run_network_check);
+RUN(run_network_status);
+RUN(run_network_plan);
 RUN(run_throttle);
 RUN(run_throttle_calendar);
 RUN(run_blackout_show);
@@ -30,6 +35,9 @@ RUN(run_blackout_set);
 RUN(run_blackout_clear);
 RUN(run_orphans_list);
 RUN(run_orphans_clean);
+RUN(run_applier);
+RUN(run_keys_status);
+RUN(run_keys_rotate); /* rewrap, too */
 RUN(run_openapi);
 RUN(run_version);
 RUN(run_help);

@@ -10,21 +10,35 @@
 
 #include "api/server.h"
 #include "base/file.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "base/zone.h"
+#include "daemon/network_rules.h"
+#include "keys/keys.h"
 #include "store/store.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 
-#define MAX_OPTIONS 32
+#define MAX_OPTIONS 64
 #define AT(field)   .offset = offsetof(struct config, field)
 
 /* clang-format off */
 static const struct config_option OPTIONS[] = {
-    {"roles", OPTION_CHOICE, "all", AT(roles), .choices = (const char *const[]){"all", NULL},
+    {"roles", OPTION_CHOICE, "all", AT(roles), .choices = (const char *const[]){"all", "applier", NULL},
      .help = "what this process does",
-     .man = "\"all\" runs every role (vault, gateway, applier) in one process; it is the only value of this version."},
+     .man = "\"all\" runs every role (vault, gateway, applier) in one process. \"applier\" has no vault: it takes orders for its applier_name out of state_store, reads log_store and writes to targets; stores and master key are those of the daemon with the vault. See doc/applier.md."},
+    {"applier_name", OPTION_NAME, "none", AT(applier_name),
+     .help = "roles = applier: name that targets give (kedge target add --applier)",
+     .man = "Give each applier a name of its own. Where two run under one name the second one works only while the first is silent, and both must reach the same replica disks."},
+    {"applier_lease", OPTION_DURATION, "30s", 1000, 3600000, AT(applier_lease_ms),
+     .help = "roles = applier: without state_store for two thirds of this it stops its work",
+     .man = "Another one of the same name goes on after the whole of it."},
+    {"applier_lost", OPTION_DURATION, "2m", 1000, 86400000, AT(applier_lost_ms),
+     .help = "a remote applier that is silent for so long is told as an event",
+     .man = "Whatever waits for it goes on waiting."},
+    {"applier_give_up", OPTION_DURATION, "1h", 1000, 366 * UINT64_C(86400000), AT(applier_give_up_ms),
+     .help = "silent for so long, what waits for it fails and is tried again later", .man = NULL},
     {"data_dir", OPTION_PATH, "/var/lib/kedge", AT(data_dir),
      .help = "catalog and maps of the machines; only one kedged at a time",
      .man = "Made with mode 0700 when it is not there. Back it up together with the key file."},
@@ -45,6 +59,15 @@ static const struct config_option OPTIONS[] = {
     {"key_file", OPTION_PATH, "$data_dir/master.key", AT(key_file),
      .help = "master key, mode 0600; made by 'kedge init'",
      .man = "It wraps the data key of each machine. Without it nothing that was stored can be read. kedged does not start when others may read it."},
+    {"key_passphrase", OPTION_REFERENCE, "none", AT(key_passphrase),
+     .help = "where the passphrase of key_file lies",
+     .man = "A file with mode 0600, or a credential of systemd (LoadCredentialEncrypted= of the unit). A key_file in clear is opened all the same, and written wrapped by the next 'kedge keys rotate' or 'kedge keys rewrap'."},
+    {"keys", OPTION_KEYS, "file", AT(keys),
+     .help = "the master key: file (key_file), or one in an Azure Key Vault",
+     .man = "A secret is fetched and wraps data keys here; an RSA key of the vault wraps them there. What it gave is kept in memory and used for a day while the vault does not answer. What key_file wrapped is opened as long as that file is there; 'kedge keys rewrap' moves it. See doc/keys.md."},
+    {"keys_credential", OPTION_FILE, "none", AT(keys_credential),
+     .help = "file that says how to get at the vault of keys",
+     .man = "JSON, without a secret in it: doc/azure.md."},
     {"token_file", OPTION_PATH, "$data_dir/api.token", AT(token_file),
      .help = "bearer token of the TCP interface, mode 0600; made by 'kedge init'",
      .man = "Only its first line counts. Not used on the Unix socket."},
@@ -96,10 +119,36 @@ static const struct config_option OPTIONS[] = {
     {"blackout_file", OPTION_FILE, "none", AT(blackout_file),
      .help = "file with blackout windows, as GatewayDataWorker.json",
      .man = "JSON with the key \"BlackoutWindows\", like \"Monday;7:00;7h | Tuesday;8:00;1d7h\"; read again when it changes, without a restart. While it is there 'kedge blackout set' is refused. A malformed file changes nothing and is told as an event."},
+    {"proxy", OPTION_NETWORK, "none", AT(proxy), .is_reloaded = true,
+     .help = "HTTP proxy for what no bypass rule names, http://[USER@]HOST:PORT",
+     .man = "Everything goes through it by CONNECT. A proxy in a credential file or of a source comes before it. The environment's proxies are never used."},
+    {"proxy_password_file", OPTION_FILE, "none", AT(proxy_password_file), .is_reloaded = true,
+     .help = "file with the password of the proxy's user, mode 0600", .man = NULL},
+    {"proxy_bypass", OPTION_NETWORK, "none", AT(proxy_bypass), .is_reloaded = true,
+     .help = "hosts that are reached without the proxy",
+     .man = "Separated by commas: a host, *.domain or .domain (every name below it), .*.blob.core.windows.net (the same, as Azure Migrate writes it), an address, a range like 10.0.0.0/8 (of addresses in URLs: no name is resolved for it), <local> (names without a dot), each with :PORT or without. Under private peering name the log store's account alone: a wildcard also catches the gateway state store, which has no private endpoint, and is warned of."},
+    {"proxy_roles", OPTION_NETWORK, "none", AT(proxy_roles), .is_reloaded = true,
+     .help = "roles that always or never use the proxy",
+     .man = "Like \"log-store=direct, arm=proxy\"; rules is the third choice. vcenter and esxi are direct unless named here. Roles are log-store, state-store, replica-store, key-vault, bus, arm, entra, vcenter, esxi, local and other."},
+    {"appliance_json", OPTION_FILE, "none", AT(appliance_json), .is_reloaded = true,
+     .help = "an Azure Migrate appliance's appliance.json with bypass rules",
+     .man = "Its \"ProxyBypassList\" (a text or a list) counts besides proxy_bypass when its \"EnableProxyBypassList\" is \"true\"."},
+    {"require_private", OPTION_NETWORK, "none", AT(require_private), .is_reloaded = true,
+     .help = "roles that are only reached at private addresses",
+     .man = "Like \"log-store, state-store\". While such a name has a public address, or would go through the proxy, nothing is sent, and cycles wait with that reason. Private are RFC 1918, 100.64.0.0/10, link-local and fc00::/7; loopback is allowed."},
+    {"dns_servers", OPTION_NETWORK, "none", AT(dns_servers), .is_reloaded = true,
+     .help = "name servers instead of the system's, [ROLE=]ADDRESS[:PORT]",
+     .man = "Like \"10.0.0.53, log-store=10.1.0.53\"; those of a role come in place of the common ones. /etc/hosts is asked only where the system's are."},
+    {"hosts_file", OPTION_FILE, "none", AT(hosts_file), .is_reloaded = true,
+     .help = "static names, in the form of /etc/hosts, for testing",
+     .man = "Comes before name servers. Marked in status and checks: a private endpoint's address may change."},
     {"events_max", OPTION_NUMBER, "200000", 1000, 10000000, AT(events_max),
      .help = "newest events that are kept", .man = NULL},
     {"events_keep", OPTION_DURATION, "90d", 86400000, 3660 * UINT64_C(86400000), AT(events_keep_ms),
      .help = "how long events are kept", .man = "Whichever of the two bounds is reached first."},
+    {"network_check_interval", OPTION_DURATION, "5m", 0, 366 * UINT64_C(86400000), AT(network_check_ms),
+     .help = "how often the way to every endpoint is looked at; 0: never",
+     .man = "In the background, without writing anything; an event tells when a step begins to fail and when all are well again. 'kedge network check' looks at once."},
     {"log_level", OPTION_CHOICE, "info", AT(log_level), .is_reloaded = true,
      .choices = (const char *const[]){"debug", "info", "warn", "error", NULL},
      .help = "least level of the log lines on standard error", .man = NULL},
@@ -117,7 +166,9 @@ static bool option_is_text(const struct config_option *option)
 {
     return option->type == OPTION_PATH || option->type == OPTION_STORE ||
            option->type == OPTION_CHOICE || option->type == OPTION_LISTEN ||
-           option->type == OPTION_ZONE || option->type == OPTION_FILE;
+           option->type == OPTION_ZONE || option->type == OPTION_FILE ||
+           option->type == OPTION_REFERENCE || option->type == OPTION_NAME ||
+           option->type == OPTION_KEYS || option->type == OPTION_NETWORK;
 }
 
 void config_release(struct config *config)
@@ -139,7 +190,8 @@ static bool check_choice(const struct config_option *option, const char *value,
             return true;
     if (strcmp(option->name, "roles") == 0)
         return err_set(err, FAIL_INPUT,
-                       "role '%.40s' cannot run alone in this version; write roles = all",
+                       "role '%.40s' cannot run alone in this version; write roles = all "
+                       "or roles = applier",
                        value);
     AUTO(buf_release) struct buf values = {0};
     config_option_values(option, &values);
@@ -165,6 +217,16 @@ static bool check_zone(const char *value, struct err *err)
     return zone != NULL;
 }
 
+/* A file has an option of its own. */
+static bool check_keys(const char *value, struct err *err)
+{
+    if (value[0] == '/')
+        return err_set(err, FAIL_INPUT,
+                       "'%.100s' is a path; write it to key_file and leave keys = file",
+                       value);
+    return keys_check_address(value, err);
+}
+
 static bool check_text(const struct config_option *option, const char *value,
                        struct err *err)
 {
@@ -179,6 +241,15 @@ static bool check_text(const struct config_option *option, const char *value,
         return check_zone(value, err);
     case OPTION_FILE:
         return strcmp(value, "none") == 0 || check_path(option->name, value, err);
+    case OPTION_NAME:
+        return text_check_name(option->name, value, err); /* "none" is one */
+    case OPTION_REFERENCE:
+        return strcmp(value, "none") == 0 || secret_check_reference(value, err);
+    case OPTION_NETWORK:
+        return strcmp(value, "none") == 0 ||
+               network_option_check(option->name, value, err);
+    case OPTION_KEYS:
+        return strcmp(value, "file") == 0 || check_keys(value, err);
     case OPTION_STORE:
         return store_check_address(value, err);
     default:
@@ -331,14 +402,36 @@ static bool check_credential(const struct reader *reader, const char *option,
                    reader->name, store, option);
 }
 
+/* A folder is one process's: both sides could never have it open. */
+static bool check_roles(const struct reader *reader, struct err *err)
+{
+    const struct config *c = reader->config;
+    bool is_applier = strcmp(c->roles, "applier") == 0;
+    if (is_applier && strcmp(c->applier_name, "none") == 0)
+        return err_set(err, FAIL_INPUT, "%s: roles = applier needs an applier_name",
+                       reader->name);
+    if (is_applier && (text_starts_with(c->log_store, "dir:") ||
+                       text_starts_with(c->state_store, "dir:")))
+        return err_set(err, FAIL_INPUT,
+                       "%s: roles = applier needs stores that the daemon with the vault "
+                       "uses, too; set log_store and state_store to blob: addresses",
+                       reader->name);
+    return true;
+}
+
 static bool check_together(const struct reader *reader, struct err *err)
 {
     const struct config *c = reader->config;
     if (!check_credential(reader, "log_store", c->log_store, c->log_store_credential,
                           err) ||
         !check_credential(reader, "state_store", c->state_store,
-                          c->state_store_credential, err))
+                          c->state_store_credential, err) ||
+        !check_roles(reader, err))
         return false;
+    if (strcmp(c->keys, "file") != 0 && strcmp(c->keys_credential, "none") == 0)
+        return err_set(err, FAIL_INPUT,
+                       "%s: '%.200s' needs a credential; set keys_credential",
+                       reader->name, c->keys);
     if (c->delta_max_ms < c->delta_min_ms)
         return err_set(
             err, FAIL_INPUT,
@@ -381,6 +474,19 @@ bool config_read(const char *path, struct config *ret, struct err *err)
         return false;
     }
     return config_parse_text(path, buf_text(&text), text.bytes, ret, err);
+}
+
+void config_take_reloaded(struct config *config, struct config *fresh)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(OPTIONS); i++)
+        if (OPTIONS[i].is_reloaded && option_is_text(&OPTIONS[i])) {
+            char **old = config_text_at(config, &OPTIONS[i]);
+            free(*old);
+            *old = TAKE(*config_text_at(fresh, &OPTIONS[i]));
+        } else if (OPTIONS[i].is_reloaded) {
+            *config_number_at(config, &OPTIONS[i]) =
+                *config_number_at(fresh, &OPTIONS[i]);
+        }
 }
 
 void config_differences(const struct config *a, const struct config *b, struct buf *out)

@@ -16,6 +16,8 @@
 
 struct config {
     char *roles;
+    char *applier_name; /* "none" or a name */
+    uint64_t applier_lease_ms, applier_lost_ms, applier_give_up_ms;
     char *data_dir;
     char *run_dir;
     char *log_store;
@@ -23,6 +25,9 @@ struct config {
     char *state_store;
     char *state_store_credential;
     char *key_file;
+    char *key_passphrase; /* "none", a path or cred:NAME */
+    char *keys;           /* "file" or vault:https://... */
+    char *keys_credential;
     char *token_file;
     char *listen; /* "none" or host:port */
     uint64_t job_threads;
@@ -38,8 +43,17 @@ struct config {
     bool auto_repair;
     char *timezone;      /* "local": the system's */
     char *blackout_file; /* "none" or a path */
+    char *proxy;         /* "none" or a URL; likewise below */
+    char *proxy_password_file;
+    char *proxy_bypass;
+    char *proxy_roles;
+    char *appliance_json;
+    char *require_private;
+    char *dns_servers;
+    char *hosts_file;
     uint64_t events_max;
     uint64_t events_keep_ms;
+    uint64_t network_check_ms;
     char *log_level;
 };
 
@@ -62,6 +76,9 @@ MUST_CHECK bool config_read(const char *path, struct config *ret, struct err *er
 
 /* The configuration as a file with all options and their help as comments. */
 void config_print(const struct config *config, struct buf *out);
+
+/* What is taken on SIGHUP moves from fresh, which is to be released. */
+void config_take_reloaded(struct config *config, struct config *fresh);
 
 /* The names of options that differ and are taken only at start, or "". */
 void config_differences(const struct config *a, const struct config *b, struct buf *out);

@@ -6,15 +6,19 @@
 #include "daemon/config.h"
 
 enum option_type {
-    OPTION_PATH,     /* absolute */
-    OPTION_STORE,    /* as store_check_address takes it */
-    OPTION_CHOICE,   /* one of choices */
-    OPTION_LISTEN,   /* "none" or a loopback host:port */
-    OPTION_ZONE,     /* "local" or a time zone */
-    OPTION_FILE,     /* "none" or an absolute path */
-    OPTION_NUMBER,   /* min..max */
-    OPTION_SIZE,     /* bytes, with K M G T; min..max */
-    OPTION_DURATION, /* ms; min..max */
+    OPTION_PATH,      /* absolute */
+    OPTION_STORE,     /* as store_check_address takes it */
+    OPTION_CHOICE,    /* one of choices */
+    OPTION_LISTEN,    /* "none" or a loopback host:port */
+    OPTION_ZONE,      /* "local" or a time zone */
+    OPTION_FILE,      /* "none" or an absolute path */
+    OPTION_REFERENCE, /* "none", or as secret_read takes it */
+    OPTION_KEYS,      /* "file", or as keys_open takes it */
+    OPTION_NETWORK,   /* "none", or as path_settings takes it */
+    OPTION_NAME,      /* "none" or a name */
+    OPTION_NUMBER,    /* min..max */
+    OPTION_SIZE,      /* bytes, with K M G T; min..max */
+    OPTION_DURATION,  /* ms; min..max */
     OPTION_BOOL,
 };
 

@@ -23,6 +23,8 @@ static void print_duration(uint64_t ms, struct buf *out)
         uint64_t ms;
         const char *name;
     } UNITS[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    if (ms == 0)
+        buf_append_text(out, "0");
     for (size_t i = 0; i < ARRAY_COUNT(UNITS); i++)
         if (ms >= UNITS[i].ms) {
             buf_printf(out, "%" PRIu64 "%s", ms / UNITS[i].ms, UNITS[i].name);
@@ -52,6 +54,21 @@ void config_option_values(const struct config_option *option, struct buf *out)
         break;
     case OPTION_FILE:
         buf_append_text(out, "none or an absolute path");
+        break;
+    case OPTION_NAME:
+        buf_append_text(out, "none or a name of letters, digits, '.', '_' and '-'");
+        break;
+    case OPTION_REFERENCE:
+        buf_append_text(out, "none, an absolute path or cred:NAME");
+        break;
+    case OPTION_NETWORK:
+        buf_append_text(out, strcmp(option->name, "proxy") == 0
+                                 ? "none or http://[USER@]HOST:PORT"
+                                 : "none or a list");
+        break;
+    case OPTION_KEYS:
+        buf_append_text(out, "file, vault:https://VAULT.vault.azure.net/keys/NAME or "
+                             "vault:https://VAULT.vault.azure.net/secrets/NAME");
         break;
     case OPTION_NUMBER:
         buf_printf(out, "%" PRIu64 " to %" PRIu64, option->min, option->max);

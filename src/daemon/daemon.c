@@ -7,8 +7,9 @@
  * D2  the lock on data_dir is held before the vault opens and until it has closed;
  * D3  on SIGTERM and SIGINT cycles are detached so that the next start goes on with them;
  *     a second signal ends the process at once, which is safe too (crash = restart);
- * D4  SIGHUP takes throttle and log_level again, and says which other options wait for a
- *     restart; a broken file changes nothing.
+ * D4  SIGHUP takes the options again that the table says it does (throttle, log_level,
+ *     the network's), and says which others wait for a restart; a broken file changes
+ *     nothing.
  */
 #include "daemon/daemon.h"
 
@@ -17,9 +18,12 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "daemon/applier_role.h"
 #include "daemon/config.h"
 #include "daemon/init.h"
 #include "daemon/lock.h"
+#include "daemon/network_look.h"
+#include "daemon/network_rules.h"
 #include "vault/state_table.h"
 #include "vault/vault.h"
 
@@ -31,6 +35,7 @@
 
 struct daemon {
     const char *config_path;
+    const char *words; /* the value of the last option that has one; NULL */
     struct config config;
     sigset_t signals;
 };
@@ -63,6 +68,13 @@ static bool check_private(const char *path, const char *what, struct err *err)
     return true;
 }
 
+/* Beside a master key in a vault it is needed only for what it wrapped before. */
+static bool check_key_file(const struct config *config, struct err *err)
+{
+    bool is_needed = strcmp(config->keys, "file") == 0 || file_exists(config->key_file);
+    return !is_needed || check_private(config->key_file, "key file", err);
+}
+
 static const char *path_or_none(const char *value)
 {
     return strcmp(value, "none") == 0 ? "" : value;
@@ -77,6 +89,9 @@ static struct vault *open_vault(const struct config *config, struct err *err)
         .state_store = config->state_store,
         .state_store_credential = path_or_none(config->state_store_credential),
         .key_file = config->key_file,
+        .keys = strcmp(config->keys, "file") == 0 ? "" : config->keys,
+        .keys_credential = path_or_none(config->keys_credential),
+        .key_passphrase = path_or_none(config->key_passphrase),
         .job_threads = (uint32_t)config->job_threads,
         .cycle_workers = (uint32_t)config->cycle_workers,
         .segment_bytes = (uint32_t)config->segment_bytes,
@@ -95,17 +110,21 @@ static struct vault *open_vault(const struct config *config, struct err *err)
         .blackout_file = path_or_none(config->blackout_file),
         .events_kept = config->events_max,
         .events_keep_ms = config->events_keep_ms,
+        .applier_lost_ms = config->applier_lost_ms,
+        .applier_give_up_ms = config->applier_give_up_ms,
+        .network_check_ms = config->network_check_ms,
     };
     return vault_open(&options, err);
 }
 
+/* vault: NULL in a process with only the applier role, here and below. */
 static void reload(struct daemon *daemon, struct vault *vault)
 {
     char quoted[LOG_QUOTED_BYTES];
     struct err err = ERR_INIT;
     struct config fresh = {0};
-    if (!config_read(daemon->config_path, &fresh, &err) ||
-        (fresh.throttle_bps != daemon->config.throttle_bps &&
+    if (!config_read(daemon->config_path, &fresh, &err) || !network_apply(&fresh, &err) ||
+        (vault && fresh.throttle_bps != daemon->config.throttle_bps &&
          !vault_throttle_set(vault, fresh.throttle_bps, &err))) {
         log_error("config_not_reloaded", "text=%s, the old one stays in force",
                   log_quote(err.text, quoted));
@@ -119,9 +138,7 @@ static void reload(struct daemon *daemon, struct vault *vault)
              (unsigned long long)fresh.throttle_bps, fresh.log_level,
              waiting.bytes ? buf_text(&waiting) : "none");
     /* What waits for a restart stays known as it is in force. */
-    daemon->config.throttle_bps = fresh.throttle_bps;
-    free(daemon->config.log_level);
-    daemon->config.log_level = TAKE(fresh.log_level);
+    config_take_reloaded(&daemon->config, &fresh);
     config_release(&fresh);
 }
 
@@ -142,7 +159,8 @@ static void wait_for_end(struct daemon *daemon, struct vault *vault)
     (void)pthread_sigmask(SIG_UNBLOCK, &daemon->signals, NULL); /* constant arguments */
 }
 
-static bool serve(struct daemon *daemon, struct vault *vault, struct err *err)
+static bool serve(struct daemon *daemon, struct vault *vault, struct applier_role *role,
+                  struct err *err)
 {
     const struct config *config = &daemon->config;
     bool has_port = strcmp(config->listen, "none") != 0;
@@ -151,6 +169,9 @@ static bool serve(struct daemon *daemon, struct vault *vault, struct err *err)
     if (has_port && !(token = secret_read_file(config->token_file, err)))
         return false;
     const struct api_server_options options = {.vault = vault,
+                                               .applier_view =
+                                                   role ? applier_role_view : NULL,
+                                               .applier_ctx = role,
                                                .socket_path = socket_path,
                                                .listen = has_port ? config->listen : NULL,
                                                .token = token};
@@ -161,6 +182,18 @@ static bool serve(struct daemon *daemon, struct vault *vault, struct err *err)
              (int)getpid(), socket_path, api_server_port(server), config->data_dir);
     wait_for_end(daemon, vault);
     return true;
+}
+
+static bool run_roles(struct daemon *daemon, struct err *err)
+{
+    const struct config *config = &daemon->config;
+    if (applier_role_is_meant(config)) {
+        AUTO(applier_role_close)
+        struct applier_role *role = applier_role_open(config, err);
+        return role && serve(daemon, NULL, role, err);
+    }
+    AUTO(vault_close) struct vault *vault = open_vault(config, err);
+    return vault && serve(daemon, vault, NULL, err);
 }
 
 static bool run(struct daemon *daemon, struct err *err)
@@ -175,13 +208,11 @@ static bool run(struct daemon *daemon, struct err *err)
     (void)signal(SIGPIPE, SIG_IGN);
     apply_log_level(config);
     if (!file_make_dirs(config->data_dir, err) || !file_make_dirs(config->run_dir, err) ||
-        !lock_take(config->data_dir, &lock, err) ||
-        !check_private(config->key_file, "key file", err))
+        !lock_take(config->data_dir, &lock, err) || !check_key_file(config, err) ||
+        !network_apply(config, err))
         return false;
-    AUTO(vault_close) struct vault *vault = open_vault(config, err);
-    if (!vault || !serve(daemon, vault, err))
+    if (!run_roles(daemon, err))
         return false;
-    vault_close(TAKE(vault));
     log_info("stopped", "pid=%d", (int)getpid());
     return true;
 }
@@ -194,18 +225,25 @@ enum {
     ARG_VERSION = 'V',
     ARG_CHECK = 256,
     ARG_PRINT,
+    ARG_CHECK_NETWORK,
+    ARG_PLAN_NETWORK,
     ARG_MAN,
-    ARG_INIT
+    ARG_INIT,
+    ARG_PASSPHRASE
 };
 
-static const struct option ARGUMENTS[] = {{"config", required_argument, NULL, ARG_CONFIG},
-                                          {"check-config", no_argument, NULL, ARG_CHECK},
-                                          {"print-config", no_argument, NULL, ARG_PRINT},
-                                          {"init", optional_argument, NULL, ARG_INIT},
-                                          {"print-man", optional_argument, NULL, ARG_MAN},
-                                          {"version", no_argument, NULL, ARG_VERSION},
-                                          {"help", no_argument, NULL, ARG_HELP},
-                                          {0}};
+static const struct option ARGUMENTS[] = {
+    {"config", required_argument, NULL, ARG_CONFIG},
+    {"check-config", no_argument, NULL, ARG_CHECK},
+    {"print-config", no_argument, NULL, ARG_PRINT},
+    {"check-network", optional_argument, NULL, ARG_CHECK_NETWORK},
+    {"plan-network", required_argument, NULL, ARG_PLAN_NETWORK},
+    {"init", optional_argument, NULL, ARG_INIT},
+    {"passphrase", required_argument, NULL, ARG_PASSPHRASE},
+    {"print-man", optional_argument, NULL, ARG_MAN},
+    {"version", no_argument, NULL, ARG_VERSION},
+    {"help", no_argument, NULL, ARG_HELP},
+    {0}};
 
 static const char USAGE[] =
     "usage: kedged [--config FILE]\n"
@@ -217,8 +255,15 @@ static const char USAGE[] =
     "                       " CONFIG_SYSTEM_PATH "\n"
     "      --check-config   read the configuration, say whether it is right, and end\n"
     "      --print-config   print the configuration in force, with help, and end\n"
+    "      --check-network[=ROLE]\n"
+    "                       look at the way to every endpoint of the configuration,\n"
+    "                       print JSON, and end (kedge network check --offline)\n"
+    "      --plan-network=REGION,REGION[,CLOUD]\n"
+    "                       print as JSON what ExpressRoute needs, and end\n"
     "      --init[=DIR]     make configuration, key, token and folders in DIR\n"
     "                       (without DIR in the system's places)\n"
+    "      --passphrase=REF with --init: wrap the key with what this file (mode 0600)\n"
+    "                       or cred:NAME, a credential of systemd, holds\n"
     "      --print-man[=P]  print a generated page: kedged.conf, kedged, api.md or\n"
     "                       states.md\n"
     "  -V, --version        print the version\n"
@@ -232,7 +277,8 @@ static void print_help(struct buf *out)
     config_print_help(out);
     buf_append_text(out,
                     "\nSignals: TERM and INT stop, so that running cycles go on after "
-                    "the next start; HUP\nreads throttle and log_level again.\n");
+                    "the next start; HUP\nreads throttle, log_level and the network's "
+                    "options again.\n");
 }
 
 static void print_daemon_man(struct buf *out)
@@ -256,7 +302,8 @@ static void print_daemon_man(struct buf *out)
         "see kedged.conf(5)\n.fi\n"
         ".SH SIGNALS\n.TP\n.BR TERM \", \" INT\nStop: running cycles are detached, and "
         "go on after the next start. A second one\nends the process at once, which loses "
-        "nothing either.\n.TP\n.B HUP\nRead\n.B throttle\nand\n.B log_level\nagain.\n"
+        "nothing either.\n.TP\n.B HUP\nRead\n.BR throttle ,\n.B log_level\nand the "
+        "options of the network again.\n"
         ".SH EXIT STATUS\n");
     for (int k = FAIL_NONE; k <= FAIL_BUG; k++)
         buf_printf(out, ".TP\n.B %d\n%s\n", err_kind_exit_code((enum err_kind)k),
@@ -300,13 +347,23 @@ static int print_man(const char *page)
     return say(&out);
 }
 
-static int init(const char *dir)
+static int init(const char *dir, const char *passphrase)
 {
     struct buf report = {0};
     struct err err = ERR_INIT;
-    if (init_make(dir, &report, &err))
+    if (init_make(dir, passphrase, &report, &err))
         return say(&report);
     buf_release(&report);
+    return fail(&err);
+}
+
+static int plan_network(const char *words)
+{
+    struct buf out = {0};
+    struct err err = ERR_INIT;
+    if (network_plan(words, &out, &err))
+        return say(&out);
+    buf_release(&out);
     return fail(&err);
 }
 
@@ -327,6 +384,8 @@ static int with_config(struct daemon *daemon, int what)
         config_print(&daemon->config, &out);
     else if (ok && what == ARG_CHECK)
         buf_printf(&out, "%s: ok\n", daemon->config_path);
+    else if (ok && what == ARG_CHECK_NETWORK)
+        ok = network_look(&daemon->config, daemon->words, &out, &err);
     else if (ok)
         ok = run(daemon, &err);
     config_release(&daemon->config);
@@ -337,6 +396,7 @@ int daemon_main(int argc, char **argv)
 {
     struct daemon daemon = {0};
     struct buf out = {0};
+    const char *passphrase = NULL;
     int what = 0;
     secret_harden_process();
     (void)umask(077);
@@ -351,13 +411,14 @@ int daemon_main(int argc, char **argv)
             return say(&out);
         } else if (c == ARG_MAN) {
             return print_man(optarg);
-        } else if (c == ARG_INIT) {
-            return init(optarg);
+        } else if (c == ARG_PASSPHRASE) {
+            passphrase = optarg;
         } else if (c == '?') {
             (void)fputs("kedged: see 'kedged --help'\n", stderr);
             return err_kind_exit_code(FAIL_INPUT);
         } else {
             what = c;
+            daemon.words = optarg;
         }
     }
     if (optind < argc) {
@@ -366,6 +427,10 @@ int daemon_main(int argc, char **argv)
                       argv[optind]);
         return fail(&err);
     }
+    if (what == ARG_INIT)
+        return init(daemon.words, passphrase);
+    if (what == ARG_PLAN_NETWORK)
+        return plan_network(daemon.words);
     if (!daemon.config_path)
         daemon.config_path = find_config();
     return with_config(&daemon, what);

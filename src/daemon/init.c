@@ -56,6 +56,13 @@ static char *absolute_dir(const char *dir, struct err *err)
     return path;
 }
 
+static bool make_key(const struct config *config, struct err *err)
+{
+    if (strcmp(config->key_passphrase, "none") == 0)
+        return keys_file_create(config->key_file, err);
+    return keys_file_create_with(config->key_file, config->key_passphrase, err);
+}
+
 static bool make_all(const char *config_path, const struct config *config,
                      struct err *err)
 {
@@ -63,7 +70,7 @@ static bool make_all(const char *config_path, const struct config *config,
     if (!must_not_exist(config_path, err) || !file_make_dirs(config->data_dir, err) ||
         !file_make_dirs(config->run_dir, err))
         return false;
-    if (!file_exists(config->key_file) && !keys_file_create(config->key_file, err))
+    if (!file_exists(config->key_file) && !make_key(config, err))
         return false;
     if (!file_exists(config->token_file) && !make_token(config->token_file, err))
         return false;
@@ -71,7 +78,8 @@ static bool make_all(const char *config_path, const struct config *config,
     return file_write_durable(config_path, text.data, text.bytes, 0600, err);
 }
 
-bool init_make(const char *dir, struct buf *report, struct err *err)
+bool init_make(const char *dir, const char *passphrase, struct buf *report,
+               struct err *err)
 {
     AUTO(config_release) struct config config = {0};
     AUTO(buf_release) struct buf text = {0};
@@ -82,6 +90,8 @@ bool init_make(const char *dir, struct buf *report, struct err *err)
     AUTO(free) char *path = file_join(root, dir ? "kedge.conf" : "kedged.conf");
     if (dir)
         buf_printf(&text, "data_dir = %s/data\nrun_dir = %s/run\n", root, root);
+    if (passphrase)
+        buf_printf(&text, "key_passphrase = %s\n", passphrase);
     if (!config_parse_text("new configuration", buf_text(&text), text.bytes, &config,
                            err))
         return false;

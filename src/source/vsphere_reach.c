@@ -66,7 +66,7 @@ static bool uses(const struct vsphere_source *source, const char *transport)
 /* Name resolution, the port, and that an authd is behind it. */
 static bool greets(const char *host, uint16_t port, struct err *err)
 {
-    struct nfc_stream stream = {.fd = -1, .silence_ms = GREETING_MS};
+    struct nfc_stream stream = {.fd = -1, .role = ROLE_ESXI, .silence_ms = GREETING_MS};
     char line[GREETING_SIZE];
     bool ok = nfc_stream_connect(&stream, host, port, err) &&
               nfc_stream_read_line(&stream, line, sizeof line, err);

@@ -179,6 +179,11 @@ bool store_remove_prefix(struct store *store, const char *prefix, struct err *er
     return true;
 }
 
+struct store *store_view(struct store *store, const struct cancel *hurry)
+{
+    return store->ops->view ? store->ops->view(store, hurry) : NULL;
+}
+
 void store_close(struct store *store)
 {
     if (store)

@@ -14,7 +14,8 @@
 #define STORE_STORE_H
 
 #include "base/buf.h"
-#include "base/err.h"
+#include "base/cancel.h"
+#include "netpath/path.h"
 
 #define STORE_NAME_MAX 512
 #define STORE_PART_MAX 255
@@ -41,6 +42,8 @@ struct store_ops {
                  void *ctx, struct err *err);
     bool (*remove)(struct store *store, const char *name, struct err *err);
     void (*close)(struct store *store);
+    /* As store_view; NULL: its calls are over before anybody would want to stop them. */
+    struct store *(*view)(struct store *store, const struct cancel *hurry);
 };
 
 struct store {
@@ -84,6 +87,14 @@ MUST_CHECK bool store_remove_prefix(struct store *store, const char *prefix,
 void store_close(struct store *store);
 AUTO_CLEANUP(struct store, store_close);
 
+/*
+ * The same store for somebody who may be asked to stop, so that he need not wait for an
+ * outage to end: a call that runs when hurry is set ends at once with FAIL_CANCELED (and
+ * may have happened, as after any failure); one that begins afterwards is tried once, for
+ * a few seconds. To be closed before the store. NULL: this store needs none, use itself.
+ */
+MUST_CHECK struct store *store_view(struct store *store, const struct cancel *hurry);
+
 /* FAIL_INPUT when the name breaks the rule above. */
 MUST_CHECK bool store_check_name(const char *name, struct err *err);
 
@@ -103,6 +114,7 @@ struct store_blob_options {
     const char *credential_file; /* azure/access.h */
     uint64_t retry_for_ms;       /* how long a call is repeated; 0: 5 min */
     uint64_t retry_base_ms;      /* first pause of a repeated call; 0: 250 ms */
+    enum path_role role;         /* of the account: netpath/path.h */
 };
 /* Block blobs of a container, which is made when missing. Checks name, credential and
  * clock. */
@@ -110,9 +122,10 @@ MUST_CHECK struct store *store_blob_open(const struct store_blob_options *option
                                          struct err *err);
 
 /* By address: "dir:/path", or "blob:" and store_blob_options.url. credential_file: of a
- * blob address, else NULL. FAIL_INPUT: neither. */
+ * blob address, else NULL; role: what it is for us. FAIL_INPUT: neither. */
 MUST_CHECK struct store *store_open_address(const char *address,
-                                            const char *credential_file, struct err *err);
+                                            const char *credential_file,
+                                            enum path_role role, struct err *err);
 /* Whether the address has a form that store_open_address takes; opens nothing. */
 MUST_CHECK bool store_check_address(const char *address, struct err *err);
 

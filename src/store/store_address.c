@@ -29,7 +29,7 @@ bool store_check_address(const char *address, struct err *err)
 }
 
 struct store *store_open_address(const char *address, const char *credential_file,
-                                 struct err *err)
+                                 enum path_role role, struct err *err)
 {
     if (!store_check_address(address, err))
         return NULL;
@@ -43,6 +43,7 @@ struct store *store_open_address(const char *address, const char *credential_fil
     }
     struct store_blob_options options = {.url = address + strlen(BLOB_SCHEME),
                                          .credential_file = credential_file,
-                                         .retry_for_ms = RETRY_FOR_MS};
+                                         .retry_for_ms = RETRY_FOR_MS,
+                                         .role = role};
     return store_blob_open(&options, err);
 }

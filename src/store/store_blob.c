@@ -31,7 +31,8 @@ struct store_blob {
     struct store base;
     /* Set by store_blob_open, never changed. */
     struct blob_container *container;
-    sem_t requests;               /* L2 */
+    struct store_blob *whole;     /* of a view: what it looks at; else itself */
+    sem_t requests;               /* L2; the whole's counts */
     struct blob_folders *folders; /* L3 */
 };
 
@@ -42,13 +43,13 @@ static struct store_blob *blob_of(struct store *store)
 
 static void begin_request(struct store_blob *s)
 {
-    while (sem_wait(&s->requests) != 0)
+    while (sem_wait(&s->whole->requests) != 0)
         ; /* a signal */
 }
 
 static void end_request(struct store_blob *s)
 {
-    (void)sem_post(&s->requests); /* cannot overflow: each follows a wait */
+    (void)sem_post(&s->whole->requests); /* cannot overflow: each follows a wait */
 }
 
 /* ---- folders (L3) ---- */
@@ -279,10 +280,14 @@ static void close_store(struct store *store)
 {
     struct store_blob *s = blob_of(store);
     blob_container_close(s->container);
-    blob_folders_free(s->folders);
-    (void)sem_destroy(&s->requests); /* nobody waits: we are the last */
+    if (s->whole == s) {
+        blob_folders_free(s->folders);
+        (void)sem_destroy(&s->requests); /* nobody waits: we are the last */
+    }
     free(s);
 }
+
+static struct store *view(struct store *store, const struct cancel *hurry);
 
 static const struct store_ops BLOB_OPS = {
     .kind = "blob",
@@ -292,7 +297,19 @@ static const struct store_ops BLOB_OPS = {
     .list = list,
     .remove = remove_one,
     .close = close_store,
+    .view = view,
 };
+
+static struct store *view(struct store *store, const struct cancel *hurry)
+{
+    const struct store_blob *s = blob_of(store);
+    struct store_blob *made = xcalloc(1, sizeof *made);
+    made->base.ops = &BLOB_OPS;
+    made->container = blob_container_view(s->container, hurry);
+    made->whole = s->whole;
+    made->folders = s->folders;
+    return &made->base;
+}
 
 struct store *store_blob_open(const struct store_blob_options *options, struct err *err)
 {
@@ -300,13 +317,15 @@ struct store *store_blob_open(const struct store_blob_options *options, struct e
                                                .access_file = options->credential_file,
                                                .retry_for_ms = options->retry_for_ms,
                                                .retry_base_ms = options->retry_base_ms,
-                                               .max_idle = MAX_REQUESTS};
+                                               .max_idle = MAX_REQUESTS,
+                                               .role = options->role};
     struct blob_container *opened = blob_container_open(&container, err);
     if (!opened)
         return NULL;
     struct store_blob *s = xcalloc(1, sizeof *s);
     s->base.ops = &BLOB_OPS;
     s->container = opened;
+    s->whole = s;
     s->folders = blob_folders_new(MAX_FOLDERS);
     (void)sem_init(&s->requests, 0, MAX_REQUESTS); /* cannot fail with these values */
     return &s->base;

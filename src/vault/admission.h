@@ -115,6 +115,7 @@ enum admission_gate {
     GATE_OPEN,
     GATE_BLACKOUT, /* only what is exempt starts */
     GATE_DOWN,     /* the gateway does not answer: nothing starts */
+    GATE_NETWORK,  /* it cannot reach the stores: nothing starts */
 };
 /* What holds at this gateway from now on; until_ms: probably so long (UINT64_MAX: not
  * known), for those who wait. A gateway is open until told otherwise. */
@@ -130,10 +131,11 @@ enum admission_reason {
     WAIT_CYCLES,
     WAIT_BLACKOUT,
     WAIT_GATEWAY_DOWN,
+    WAIT_NETWORK,
     WAIT_TURN, /* nothing is in its way: starts with the next decision */
 };
 /* "datastore-snapshots" "host-disks" "gateway-disks" "gateway-cycles" "blackout"
- * "gateway-down" "turn" */
+ * "gateway-down" "network" "turn" */
 const char *admission_reason_name(enum admission_reason reason);
 
 #define ADMISSION_HOLDERS   8

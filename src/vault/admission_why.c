@@ -26,6 +26,7 @@ const char *admission_reason_name(enum admission_reason reason)
         [WAIT_CYCLES] = "gateway-cycles",
         [WAIT_BLACKOUT] = "blackout",
         [WAIT_GATEWAY_DOWN] = "gateway-down",
+        [WAIT_NETWORK] = "network",
         [WAIT_TURN] = "turn",
     };
     return names[reason];
@@ -98,7 +99,9 @@ static enum admission_reason reason_of(enum resource_kind kind)
 static void fill_gate(const struct admission_item *item, struct admission_wait *ret)
 {
     const struct gateway *g = item->gateway;
-    ret->reason = g->gate == GATE_BLACKOUT ? WAIT_BLACKOUT : WAIT_GATEWAY_DOWN;
+    ret->reason = g->gate == GATE_BLACKOUT  ? WAIT_BLACKOUT
+                  : g->gate == GATE_NETWORK ? WAIT_NETWORK
+                                            : WAIT_GATEWAY_DOWN;
     ret->resource = g->name;
     ret->expected_ms = g->until_ms == UINT64_MAX ? 0 : g->until_ms;
 }
@@ -215,6 +218,9 @@ const char *admission_why_text(const struct admission_wait *wait, uint64_t now_m
         break;
     case WAIT_GATEWAY_DOWN:
         buf_printf(&text, "gateway %s does not answer", wait->resource);
+        break;
+    case WAIT_NETWORK:
+        buf_printf(&text, "gateway %s cannot reach the stores", wait->resource);
         break;
     case WAIT_TURN:
         buf_append_text(&text, "is next");

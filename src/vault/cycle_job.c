@@ -15,11 +15,16 @@
  *  J3  a replica disk grows before the cycle that needs the room and shrinks only after
  *      its commit, so that the older recovery point stays whole until then;
  *  J4  what happens after the commit cannot make the cycle fail: it is said, and done
- *      again by the next one.
+ *      again by the next one;
+ *  J5  a cycle of which nobody knows whether a remote applier still works on it is kept
+ *      as it is; the next attempt begins with an order that ends it first.
+ *  J6  an outage of the stores costs no attempt: the cycle is detached, waits as long as
+ *      it takes, and goes on with what was acknowledged.
  * Must never do: decide what the states of a machine are (machine_state.c).
  */
 #include "vault/cycle_facts.h"
 #include "vault/cycle_report.h"
+#include "vault/reach.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +33,7 @@
 #include "base/secret.h"
 
 #define CYCLE_ATTEMPTS 4
+#define STORE_LOOK_MS  500
 
 struct cycle_run {
     struct work *work;
@@ -76,7 +82,7 @@ static bool recover(struct cycle_run *run, struct err *err)
     struct err why = ERR_INIT;
     struct replica_state state;
     struct work *work = run->work;
-    if (!apply_recover(&run->io.apply, &why)) {
+    if (!replica_recover(&run->io, &why)) {
         if (why.kind != FAIL_CORRUPT) {
             *err = why;
             return err_wrap(err, "finish the interrupted cycle");
@@ -211,12 +217,12 @@ static bool stream(struct cycle_run *run, struct err *err)
 static bool move_data(struct cycle_run *run, struct err *err)
 {
     set_phase(run, PHASE_SEND);
-    if (cycle_may_stream(run->cycle))
+    if (cycle_may_stream(run->cycle) && !run->io.is_remote)
         return stream(run, err);
     if (!cycle_send(run->cycle, err))
         return false;
     set_phase(run, PHASE_APPLY);
-    return apply_cycle(&run->io.apply, cycle_plan(run->cycle)->cycle, err);
+    return replica_apply(&run->io, cycle_plan(run->cycle)->cycle, err);
 }
 
 static bool compare(struct cycle_run *run, struct err *err)
@@ -247,8 +253,8 @@ static bool compare(struct cycle_run *run, struct err *err)
                    text);
 }
 
-/* J2 is the first row; a pause and a close go on inside the cycle later, and so does what
- * waits for room or an answer. */
+/* J2 and J5 are the first row; a pause and a close go on inside the cycle later, and so
+ * does what waits for room or an answer. */
 static enum snapshot_outcome outcome_of(struct cycle_run *run, const struct err *why)
 {
     struct replica_state state;
@@ -257,7 +263,7 @@ static enum snapshot_outcome outcome_of(struct cycle_run *run, const struct err 
     if (run->is_committed)
         return SNAPSHOT_APPLIED;
     if (!apply_state_get(&run->io.apply, &state, &ignored) ||
-        state.applying == cycle_plan(run->cycle)->cycle)
+        state.applying == cycle_plan(run->cycle)->cycle || run->io.is_open)
         return SNAPSHOT_DETACHED;
     if (state.recovery_point == cycle_plan(run->cycle)->cycle) {
         run->is_committed = true;
@@ -320,9 +326,20 @@ static void watch_begin(struct cycle_run *run)
         run->io.cycle.options.skip_same = false;
 }
 
+/* A comparison reads source and replica side by side, which nobody can here. */
+static bool may_compare(struct cycle_run *run, struct err *err)
+{
+    return !run->request->verify || !run->io.is_remote ||
+           err_set(err, FAIL_CONFLICT,
+                   "the replica of machine '%s' is at its applier and cannot be compared "
+                   "byte by byte from here; resync compares it by digest",
+                   run->work->machine->name);
+}
+
 static bool attempt(struct cycle_run *run, struct err *err)
 {
-    if (!machine_io_open(run->work, IO_KEY | IO_TARGET | IO_SOURCE, &run->io, err))
+    if (!machine_io_open(run->work, IO_KEY | IO_TARGET | IO_SOURCE, &run->io, err) ||
+        !may_compare(run, err))
         return false;
     watch_begin(run);
     if (!recover(run, err))
@@ -337,6 +354,30 @@ static bool attempt(struct cycle_run *run, struct err *err)
     return end(run, ok, err);
 }
 
+/* An attempt failed because the stores cannot be reached; the next one would, too. */
+static bool is_outage(struct work *work, const struct err *failure)
+{
+    struct err why = ERR_INIT;
+    return failure->kind == FAIL_TRANSIENT && !work_is_hurried(work) &&
+           !reach_look(work->vault, &work->cancel, &why) && why.kind != FAIL_CANCELED;
+}
+
+/* false: the work is hurried. */
+static bool wait_for_stores(struct work *work)
+{
+    struct err why = ERR_INIT;
+    bool is_told = false;
+    while (!reach_is_well(work->vault, &why)) {
+        if (!is_told)
+            vault_event(work->vault, work->machine, work->job, "warning", "cycle_paused",
+                        "%s; it goes on by itself", why.text);
+        is_told = true;
+        if (!work_wait(work, STORE_LOOK_MS))
+            return false;
+    }
+    return true;
+}
+
 bool cycle_job_run(struct work *work, const struct cycle_request *request,
                    struct err *err)
 {
@@ -347,18 +388,24 @@ bool cycle_job_run(struct work *work, const struct cycle_request *request,
         run->work = work;
         run->request = request;
         bool ok = attempt(run, &why);
-        bool again = !ok && why.kind == FAIL_TRANSIENT && tries < CYCLE_ATTEMPTS &&
-                     !work_is_hurried(work);
+        bool is_held = !ok && is_outage(work, &why);
+        bool again = is_held || (!ok && why.kind == FAIL_TRANSIENT &&
+                                 tries < CYCLE_ATTEMPTS && !work_is_hurried(work));
         cycle_report_close(work, ok || run->is_committed ? NULL : &why, again);
         machine_io_close(&run->io);
         free(run);
         if (ok)
             return true;
         *err = why;
+        if (is_held && !wait_for_stores(work))
+            break;
+        if (is_held)
+            tries = 0; /* J6 */
         secret_random(&random, sizeof random);
         if (!again)
             break;
-        uint64_t wait_ms = MAX_OF(sched_backoff_ms(tries, random), why.retry_after_ms);
+        uint64_t wait_ms =
+            MAX_OF(sched_backoff_ms(MAX_OF(tries, 1u), random), why.retry_after_ms);
         vault_event(work->vault, work->machine, work->job, "warning", "cycle_retry",
                     "%s; trying again in %llu ms", why.text, (unsigned long long)wait_ms);
         if (!work_wait(work, wait_ms))

@@ -21,6 +21,7 @@
 
 #include "base/text.h"
 #include "vault/policy.h"
+#include "vault/reach.h"
 
 #define SWEEP_MS    ((uint64_t)10 * 1000)
 #define IDLE_MAX_MS ((uint64_t)1000)
@@ -210,6 +211,11 @@ static void refresh(struct vault *vault, uint64_t now_ms)
 static void refresh_gate(struct vault *vault, uint64_t now_ms)
 {
     struct blackout_status status = policy_blackout_locked(vault, now_ms);
+    struct err why = ERR_INIT;
+    if (!reach_is_well(vault, &why)) {
+        admission_set_gate(vault->cycle_lane, DISPATCH_LOCAL, GATE_NETWORK, UINT64_MAX);
+        return;
+    }
     admission_set_gate(vault->cycle_lane, DISPATCH_LOCAL,
                        status.is_inside ? GATE_BLACKOUT : GATE_OPEN,
                        status.is_inside ? status.until_ms : status.next_start_ms);
@@ -273,7 +279,10 @@ json_t *dispatch_waiting_view_locked(struct vault *vault, const struct machine *
     json_t *view = json_object();
     json_t *holders = json_array();
     json_put_text(view, "reason", admission_reason_name(wait.reason));
-    json_put_text(view, "text", admission_why_text(&wait, now_ms, text));
+    struct err why = ERR_INIT;
+    bool is_network = wait.reason == WAIT_NETWORK && !reach_is_well(vault, &why);
+    json_put_text(view, "text",
+                  is_network ? why.text : admission_why_text(&wait, now_ms, text));
     json_put_text(view, "resource", wait.resource);
     json_put_u64(view, "used", wait.used);
     json_put_u64(view, "limit", wait.limit);

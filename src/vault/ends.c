@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "applier/target_remote.h"
 #include "base/text.h"
 #include "vault/ends_open.h"
 #include "vault/vault_impl.h"
@@ -22,11 +23,15 @@ struct end {
     char name[CATALOG_NAME_BYTES];
     char kind[CATALOG_KIND_BYTES];
     json_t *options;
+    char applier[CATALOG_NAME_BYTES]; /* that does a target's work; "" we do */
     /* Guarded by the vault's lock. */
     bool is_busy;     /* target: being opened; either: being removed */
     size_t use_count; /* source: pieces of work that have it */
     struct target *target;
 };
+
+/* Of a target's options; whoever opens the target does not see it. */
+#define APPLIER_KEY "applier"
 
 static const char *role_name(enum end_role role)
 {
@@ -73,6 +78,9 @@ static struct end *end_new(enum end_role role, const char *name, const char *kin
     text_copy(end->name, sizeof end->name, name);
     text_copy(end->kind, sizeof end->kind, kind);
     end->options = options ? json_deep_copy(options) : json_object();
+    const char *applier = json_string_value(json_object_get(end->options, APPLIER_KEY));
+    if (role == END_TARGET && applier)
+        text_copy(end->applier, sizeof end->applier, applier);
     return end;
 }
 
@@ -98,7 +106,10 @@ static bool load_role(struct vault *vault, enum end_role role, struct err *err)
             json_parse("options", row->options_json, strlen(row->options_json), err);
         if (!options)
             return err_wrap(err, "%s '%s' in the catalog", role_name(role), row->name);
-        link_end(vault, end_new(role, row->name, row->kind, options));
+        struct end *end = end_new(role, row->name, row->kind, options);
+        link_end(vault, end);
+        if (*end->applier && !order_desk_watch(vault->desk, end->applier, err))
+            return err_wrap(err, "target '%s' in the catalog", row->name);
     }
     return true;
 }
@@ -118,6 +129,18 @@ void ends_close(struct vault *vault)
 }
 
 /* ---- use ---- */
+
+static struct target *open_target(const struct vault *vault, const struct end *end,
+                                  struct err *err)
+{
+    if (!*end->applier)
+        return end_open_target(end->name, end->kind, end->options, vault->data_dir, err);
+    AUTO(json_free) json_t *options = json_copy(end->options);
+    (void)json_object_del(options, APPLIER_KEY);
+    if (!order_desk_watch(vault->desk, end->applier, err))
+        return NULL;
+    return target_remote_new(vault->desk, end->applier, end->name, end->kind, options);
+}
 
 /* Whether somebody more may have it now. */
 static bool has_room_locked(const struct end *end)
@@ -190,7 +213,7 @@ struct target *ends_target(struct vault *vault, const char *name, struct err *er
         }
         clock_sleep_ms(20); /* another one is opening it */
     }
-    struct target *target = end_open_target(end->name, end->kind, end->options, err);
+    struct target *target = open_target(vault, end, err);
     LOCK_GUARD(&vault->lock);
     end->is_busy = false;
     end->target = target;
@@ -203,8 +226,8 @@ struct target *ends_target(struct vault *vault, const char *name, struct err *er
 static bool try_end(const struct vault *vault, struct end *end, struct err *err)
 {
     if (end->role == END_TARGET) {
-        end->target = end_open_target(end->name, end->kind, end->options, err);
-        return end->target != NULL;
+        end->target = open_target(vault, end, err);
+        return end->target && (!*end->applier || target_remote_prove(end->target, err));
     }
     struct source *source =
         end_open_source(end->name, end->kind, end->options, vault->data_dir, err);
@@ -246,6 +269,13 @@ static bool add_checked(struct vault *vault, enum end_role role, const char *nam
     if (!kind || !json_is_object(options))
         return err_set(err, FAIL_INPUT, "%s '%s' needs a kind and options",
                        role_name(role), name);
+    const json_t *applier = json_object_get(options, APPLIER_KEY);
+    if (role == END_TARGET && applier &&
+        (!json_is_string(applier) ||
+         !text_check_name("applier", json_string_value(applier), err)))
+        return json_is_string(applier)
+                   ? false
+                   : err_set(err, FAIL_INPUT, "'" APPLIER_KEY "' must be a name");
     return add(vault, role, end_new(role, name, kind, options), err);
 }
 
@@ -280,6 +310,33 @@ static bool remove_end(struct vault *vault, enum end_role role, const char *name
     return true;
 }
 
+/* null: we do the work. */
+static json_t *applier_view(struct vault *vault, const char *name)
+{
+    struct order_applier now;
+    if (!*name)
+        return json_null();
+    json_t *view = json_object();
+    order_desk_look(vault->desk, name, &now);
+    json_put_text(view, "name", name);
+    json_put_text(view, "state",
+                  now.is_lost    ? "lost"
+                  : now.is_alive ? "working"
+                  : now.is_seen  ? "silent"
+                                 : "not seen yet");
+    json_put_u64(view, "silent_ms", now.silent_ms);
+    json_put_u64(view, "orders", now.running);
+    json_put_text(view, "host", now.host);
+    json_put_text(view, "version", now.version);
+    return view;
+}
+
+json_t *ends_applier_view_locked(struct vault *vault, const char *target)
+{
+    const struct end *end = find_locked(vault, END_TARGET, target);
+    return applier_view(vault, end ? end->applier : "");
+}
+
 json_t *ends_view(struct vault *vault, enum end_role role)
 {
     json_t *list = json_array();
@@ -296,6 +353,8 @@ json_t *ends_view(struct vault *vault, enum end_role role)
         json_put_text(view, "kind", e->kind);
         json_put_take(view, "options", json_deep_copy(e->options));
         json_put_u64(view, "machines", machines);
+        if (role == END_TARGET)
+            json_put_take(view, "applier", applier_view(vault, e->applier));
         json_array_append_new(list, view);
     }
     return list;

@@ -284,13 +284,81 @@ static bool open_local(const json_t *options, struct target **ret, struct err *e
     return target_local_open(&o, ret, err);
 }
 
+static bool get_azure_names(const json_t *options, struct target_azure_options *o,
+                            struct err *err)
+{
+    const struct {
+        const char *key;
+        const char **value;
+        bool is_required;
+    } texts[] = {
+        {"subscription", &o->subscription, true},
+        {"resource_group", &o->resource_group, true},
+        {"location", &o->location, true},
+        {"credential_file", &o->credential_file, true},
+        {"endpoint", &o->endpoint, false},
+        {"replica_container", &o->replica_container, true},
+        {"replica_credential_file", &o->replica_credential_file, true},
+        {"storage_account_id", &o->storage_account_id, true},
+        {"network_id", &o->network_id, true},
+        {"subnet", &o->subnet, true},
+        {"test_network_id", &o->test_network_id, false},
+        {"test_subnet", &o->test_subnet, false},
+        {"vm_size", &o->vm_size, false},
+        {"disk_sku", &o->disk_sku, false},
+        {"replica", &o->replica, false},
+        {"zone", &o->zone, false},
+        {"availability_set_id", &o->availability_set_id, false},
+        {"proximity_group_id", &o->proximity_group_id, false},
+        {"security_group_id", &o->security_group_id, false},
+        {"license_type", &o->license_type, false},
+        {"encryption_set_id", &o->encryption_set_id, false},
+        {"os_type", &o->os_type, false},
+        {"machine_settings", &o->machine_settings, false},
+    };
+    const char *keys[ARRAY_COUNT(texts) + 5];
+    size_t count = ARRAY_COUNT(texts);
+    for (size_t i = 0; i < count; i++)
+        keys[i] = texts[i].key;
+    memcpy(keys + count,
+           (const char *const[]){"tags", "poll_ms", "retry_for_ms", "fault", NULL},
+           5 * sizeof keys[0]);
+    if (!json_only_keys(options, keys, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (texts[i].is_required
+                ? !json_get_text(options, texts[i].key, texts[i].value, err)
+                : !json_opt_text(options, texts[i].key, NULL, texts[i].value, err))
+            return false;
+    return true;
+}
+
+static bool open_azure(const char *name, const json_t *options, const char *data_dir,
+                       struct target **ret, struct err *err)
+{
+    const char *tags[AZURE_MAX_USER_TAGS];
+    AUTO(free) char *evidence = file_join(data_dir, "evidence");
+    AUTO(free) char *own_evidence = file_join(evidence, name);
+    struct target_azure_options o = {
+        .name = name, .tags = tags, .evidence_dir = own_evidence};
+    return get_azure_names(options, &o, err) &&
+           get_texts(options, "tags", ARRAY_COUNT(tags), tags, &o.tag_count, err) &&
+           json_opt_u64(options, "poll_ms", 0, &o.poll_ms, err) &&
+           json_opt_u64(options, "retry_for_ms", 0, &o.retry_for_ms, err) &&
+           target_azure_open(&o, ret, err);
+}
+
 struct target *end_open_target(const char *name, const char *kind, const json_t *options,
-                               struct err *err)
+                               const char *data_dir, struct err *err)
 {
     struct target *target = NULL;
-    bool ok = strcmp(kind, "local") == 0
-                  ? open_local(options, &target, err)
-                  : err_set(err, FAIL_INPUT, "kind '%s'; known is 'local'", kind);
+    bool ok;
+    if (strcmp(kind, "local") == 0)
+        ok = open_local(options, &target, err);
+    else if (strcmp(kind, "azure") == 0)
+        ok = open_azure(name, options, data_dir, &target, err);
+    else
+        ok = err_set(err, FAIL_INPUT, "kind '%s'; known are 'local' and 'azure'", kind);
     if (ok && !wrap_target(options, &target, err)) {
         target_close(target);
         ok = false;

@@ -16,7 +16,9 @@ bool end_source_is_shared(const char *kind);
 MUST_CHECK struct source *end_open_source(const char *name, const char *kind,
                                           const json_t *options, const char *data_dir,
                                           struct err *err);
+/* name: the target's, also a text that must live as long. */
 MUST_CHECK struct target *end_open_target(const char *name, const char *kind,
-                                          const json_t *options, struct err *err);
+                                          const json_t *options, const char *data_dir,
+                                          struct err *err);
 
 #endif

@@ -73,6 +73,5 @@ bool step_leave(struct work *work, struct err *err)
                     : "replication was stopped, the machine left the list");
     LOCK_GUARD(&work->vault->lock);
     machine_move(&work->machine->facts, ON_REMOVED);
-    work->machine->is_gone = true;
     return true;
 }

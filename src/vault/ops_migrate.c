@@ -60,8 +60,32 @@ bool step_shutdown(struct work *work, struct err *err)
     return true;
 }
 
-/* Only before the last step: a target that failed while it made the machine may have
- * started it, and then two would run. */
+struct undo_check {
+    const struct id *machine;
+    bool is_unmigrated;
+};
+
+static bool note_unmigrated(void *ctx, const struct target_item *item, struct err *err)
+{
+    struct undo_check *check = ctx;
+    (void)err;
+    if (!item->test_name && !item->is_migrated &&
+        id_equal(&item->machine->id, check->machine))
+        check->is_unmigrated = true;
+    return true;
+}
+
+/* The target itself says that the machine was not made there, or not any more. */
+static bool is_surely_not_made(struct work *work)
+{
+    struct err why = ERR_INIT;
+    AUTO(machine_io_close) struct machine_io io = {0};
+    struct undo_check check = {.machine = &work->machine->id};
+    return machine_io_open(work, IO_TARGET, &io, &why) &&
+           target_list(io.target, note_unmigrated, &check, &why) && check.is_unmigrated;
+}
+
+/* Not when the target may have started the machine: then two would run. */
 void migrate_undo(struct work *work)
 {
     struct err why = ERR_INIT;
@@ -70,15 +94,15 @@ void migrate_undo(struct work *work)
     bool was_running = json_is_true(json_object_get(job->result, "source_was_running"));
     if (!was_running || job->steps_done == 0 || !option_bool(work, "restart", true))
         return;
-    if (job->steps_done + 1 >= job->steps_total)
+    if (job->steps_done + 1 >= job->steps_total && !is_surely_not_made(work))
         vault_event(work->vault, work->machine, job, "warning", "source_stays_off",
                     "the source machine stays off; see that none runs at the target "
                     "before you start it");
     else if (machine_io_open(work, IO_SOURCE, &io, &why) &&
              source_startup(io.source, io.def, NULL, &why))
         vault_event(work->vault, work->machine, job, "info", "source_up",
-                    "the migration failed before its machine was made: the source "
-                    "machine runs again");
+                    "the migration failed and no machine of it is at the target: the "
+                    "source machine runs again");
     else
         vault_event(work->vault, work->machine, job, "error", "source_stays_off",
                     "the source machine was shut down for the migration and is off: %s",

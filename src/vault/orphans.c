@@ -23,6 +23,7 @@
 #include "base/text.h"
 #include "vault/debts.h"
 #include "vault/dispatch.h"
+#include "vault/reach.h"
 
 enum orphan_kind { ORPHAN_LOG, ORPHAN_STATE, ORPHAN_MAP, ORPHAN_TEST, ORPHAN_REPLICA };
 
@@ -131,11 +132,11 @@ static bool find_objects(struct finder *finder, struct err *err)
 {
     struct vault *vault = finder->vault;
     finder->kind = ORPHAN_LOG;
-    if (!store_list(vault->log_store, "", note_object, finder, err))
+    if (!store_list(reach_log_store(vault), "", note_object, finder, err))
         return err_wrap(err, "list the log store");
     finder->kind = ORPHAN_STATE;
     if (vault->state_store != vault->log_store &&
-        !store_list(vault->state_store, "", note_object, finder, err))
+        !store_list(reach_state_store(vault), "", note_object, finder, err))
         return err_wrap(err, "list the state store");
     return true;
 }
@@ -313,9 +314,9 @@ static bool remove_one(struct vault *vault, const struct orphan *orphan,
     if (orphan->kind == ORPHAN_REPLICA)
         return remove_replica(vault, orphan, err);
     if (orphan->kind == ORPHAN_LOG)
-        return store_remove_prefix(vault->log_store, prefix, err);
+        return store_remove_prefix(reach_log_store(vault), prefix, err);
     if (orphan->kind == ORPHAN_STATE)
-        return store_remove_prefix(vault->state_store, prefix, err);
+        return store_remove_prefix(reach_state_store(vault), prefix, err);
     AUTO(free) char *maps = file_join(vault->data_dir, "maps");
     AUTO(free) char *map = file_join(maps, text);
     return file_remove_tree(map, err);

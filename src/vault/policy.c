@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "http/pace.h"
 
 #define FILE_MAX_BYTES   (1 * MIB)
 #define SETTING_WINDOWS  "blackout_windows"
@@ -238,11 +239,19 @@ bool policy_load(struct vault *vault, const struct vault_options *options,
         return false;
     if (vault->blackout_file)
         look_at_file(vault);
+    if (policy_is_paced(vault))
+        http_pace(ROLE_LOG_STORE, vault->throttle);
     return true;
+}
+
+bool policy_is_paced(const struct vault *vault)
+{
+    return strcmp(vault->log_store->ops->kind, "blob") == 0;
 }
 
 void policy_release(struct vault *vault)
 {
+    http_pace(ROLE_LOG_STORE, NULL);
     throttle_free(vault->throttle);
     zone_close(vault->zone);
     free(vault->blackout_file);

@@ -13,6 +13,9 @@
 MUST_CHECK bool policy_load(struct vault *vault, const struct vault_options *options,
                             struct err *err);
 void policy_release(struct vault *vault);
+/* The throttle holds on the connections of the log store themselves: whoever sends
+ * through them need not ask it. */
+bool policy_is_paced(const struct vault *vault);
 
 /* Once a second: the blackout file when it has changed, the rate that the calendar gives,
  * an event when a blackout begins or ends. */

@@ -121,11 +121,14 @@ void record_machine_or_later(struct vault *vault, struct machine *machine)
     }
 }
 
-bool record_machine_remove(struct vault *vault, const struct machine *machine,
-                           struct err *err)
+bool record_machine_remove(struct vault *vault, struct machine *machine, struct err *err)
 {
     LOCK_GUARD(&vault->change_lock);
-    return catalog_machine_delete(vault->catalog, &machine->id, err);
+    if (!catalog_machine_delete(vault->catalog, &machine->id, err))
+        return false;
+    LOCK_GUARD(&vault->lock);
+    machine->is_gone = true;
+    return true;
 }
 
 bool record_dirty(struct vault *vault)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "vault/dispatch.h"
+#include "vault/network.h"
 #include "vault/ops.h"
 #include "vault/records.h"
 
@@ -282,6 +283,7 @@ static bool preflight(struct enabling *e, const char *name, const json_t *option
     if (!ok || !take_identity(e, options, err))
         return false;
     find_duplicates(e, findings);
+    network_preflight(e->vault, e->target, findings);
     return findings_have_blocker(findings) ||
            target_check(target, e->machine->def, findings, err);
 }
@@ -342,15 +344,19 @@ static bool enable_change(void *ctx, struct err *err)
            catalog_job_create(e->vault->catalog, &row, &e->id, &e->is_new, err);
 }
 
-static bool enable(struct enabling *e, const json_t *options, struct err *err)
+/* *ret_again: the master key was rotated meanwhile, and ours is not among those that were
+ * wrapped anew. */
+static bool enable_once(struct enabling *e, bool *ret_again, struct err *err)
 {
     struct vault *vault = e->vault;
     struct machine *machine = e->machine;
     if (!keys_make(vault->keys, &machine->id, &machine->key_id, machine->key_wrapped,
                    err))
         return err_wrap(err, "data key of machine '%s'", machine->name);
-    e->job = job_new(machine, OP_REPLICATE, options);
     LOCK_GUARD(&vault->change_lock);
+    *ret_again = !keys_is_current(vault->keys, machine->key_wrapped);
+    if (*ret_again)
+        return true;
     {
         LOCK_GUARD(&vault->lock);
         if (!dispatch_has_room_locked(vault, machine->gateway, err))
@@ -371,6 +377,16 @@ static bool enable(struct enabling *e, const json_t *options, struct err *err)
     *at = TAKE(e->machine);
     dispatch_touch_locked(vault, machine);
     (void)pthread_cond_broadcast(&vault->changed);
+    return true;
+}
+
+static bool enable(struct enabling *e, const json_t *options, struct err *err)
+{
+    bool again = true;
+    e->job = job_new(e->machine, OP_REPLICATE, options);
+    while (again)
+        if (!enable_once(e, &again, err))
+            return false;
     return true;
 }
 
@@ -399,6 +415,21 @@ static bool asked_before(struct vault *vault, const char *key, uint64_t *ret_job
     return true;
 }
 
+/* What will be made and what is not as it should be, where the user reads it. */
+static void tell_findings(struct vault *vault, const char *machine,
+                          const struct findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->items[i];
+        bool is_plan = text_ends_with(f->code, ".plan");
+        if (f->severity == FINDING_OK && !is_plan)
+            continue;
+        vault_event(vault, NULL, NULL, is_plan ? "info" : "warning",
+                    is_plan ? "planned" : "preflight", "machine '%s': %s: %s%s%s",
+                    machine, f->what, f->why, f->remedy[0] ? "; " : "", f->remedy);
+    }
+}
+
 static bool replicate(struct enabling *e, const char *name, const json_t *options,
                       struct err *err)
 {
@@ -411,6 +442,7 @@ static bool replicate(struct enabling *e, const char *name, const json_t *option
         return refuse(e, &findings, err);
     char machine_name[MACHINE_NAME_BYTES];
     text_copy(machine_name, sizeof machine_name, e->machine->name);
+    tell_findings(e->vault, machine_name, &findings);
     if (!enable(e, options, err))
         return false;
     vault_event(e->vault, NULL, NULL, "info", "replication_enabled",

@@ -23,14 +23,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "applier/order_desk.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "vault/dispatch.h"
 #include "vault/keeper.h"
+#include "vault/network.h"
 #include "vault/ops.h"
 #include "vault/policy.h"
+#include "vault/reach.h"
 
 #define QUICK_WORKERS   4
 #define IDLE_MAX_MS     ((uint64_t)1000)
@@ -244,29 +247,63 @@ static bool cycle_options_of(const struct vault_options *options,
                    compression);
 }
 
-static struct store *open_store(const char *what, const char *address,
+static struct store *open_store(enum path_role role, const char *address,
                                 const char *credential, struct err *err)
 {
     const char *file = credential && *credential ? credential : NULL;
-    struct store *store = store_open_address(address ? address : "", file, err);
+    struct store *store = store_open_address(address ? address : "", file, role, err);
     if (!store)
-        (void)err_wrap(err, "%s", what);
+        (void)err_wrap(err, "%s", role == ROLE_LOG_STORE ? "log store" : "state store");
     return store;
 }
 
 static bool open_stores(struct vault *vault, const struct vault_options *options,
                         struct err *err)
 {
-    vault->log_store =
-        open_store("log store", options->log_store, options->log_store_credential, err);
+    vault->log_store = open_store(ROLE_LOG_STORE, options->log_store,
+                                  options->log_store_credential, err);
     if (!vault->log_store)
         return false;
     if (options->state_store && strcmp(options->log_store, options->state_store) == 0)
         vault->state_store = vault->log_store;
     else
-        vault->state_store = open_store("state store", options->state_store,
+        vault->state_store = open_store(ROLE_STATE_STORE, options->state_store,
                                         options->state_store_credential, err);
     return vault->state_store != NULL;
+}
+
+static struct keys *open_keys(const struct vault_options *options, struct err *err)
+{
+    bool is_vault = options->keys && *options->keys;
+    const struct keys_options keys = {
+        .address = is_vault ? options->keys : options->key_file,
+        .credential = options->keys_credential,
+        .passphrase = options->key_passphrase,
+        .earlier_file =
+            is_vault && file_exists(options->key_file) ? options->key_file : NULL};
+    return keys_open(&keys, err);
+}
+
+static void tell_applier(void *ctx, const char *applier, bool is_lost, const char *text)
+{
+    (void)applier;
+    vault_event(ctx, NULL, NULL, is_lost ? "error" : "info",
+                is_lost ? "applier_lost" : "applier_back", "%s", text);
+}
+
+static bool open_desk(struct vault *vault, const struct vault_options *options,
+                      struct err *err)
+{
+    const struct order_desk_options desk = {
+        .store = vault->state_store,
+        .keys = vault->keys,
+        .lost_ms = options->applier_lost_ms,
+        .give_up_ms = options->applier_give_up_ms,
+        .on_change = tell_applier,
+        .ctx = vault,
+    };
+    vault->desk = order_desk_open(&desk, err);
+    return vault->desk != NULL;
 }
 
 static bool open_all(struct vault *vault, const struct vault_options *options,
@@ -283,14 +320,15 @@ static bool open_all(struct vault *vault, const struct vault_options *options,
     vault->catalog = catalog_open(path, err);
     if (!vault->catalog)
         return err_wrap(err, "catalog '%s'", path);
-    vault->keys = keys_file_open(options->key_file, err);
+    vault->keys = open_keys(options, err);
     if (!vault->keys || !open_stores(vault, options, err) ||
-        !policy_load(vault, options, err) || !ends_load(vault, err) ||
-        !records_load(vault, err))
+        !open_desk(vault, options, err) || !policy_load(vault, options, err) ||
+        !ends_load(vault, err) || !records_load(vault, err))
         return false;
     dispatch_open(vault, options, job_threads, clock_wall_ms());
-    return keeper_prepare(vault, options, err) &&
-           start_workers(vault, job_threads, err) && keeper_start(vault, err);
+    return keeper_prepare(vault, options, err) && network_start(vault, options, err) &&
+           reach_start(vault, err) && start_workers(vault, job_threads, err) &&
+           keeper_start(vault, err);
 }
 
 struct vault *vault_open(const struct vault_options *options, struct err *err)
@@ -301,6 +339,7 @@ struct vault *vault_open(const struct vault_options *options, struct err *err)
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&vault->changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
+    (void)pthread_mutex_init(&vault->keys_lock, NULL);
     (void)pthread_mutex_init(&vault->change_lock, NULL);
     (void)pthread_mutex_init(&vault->lock, NULL);
     vault->data_dir = xstrdup(options->data_dir);
@@ -319,6 +358,8 @@ struct vault *vault_open(const struct vault_options *options, struct err *err)
 
 static void stop_workers(struct vault *vault)
 {
+    if (vault->keys)
+        keys_cancel(vault->keys);
     {
         LOCK_GUARD(&vault->lock);
         vault->is_closing = true;
@@ -326,6 +367,8 @@ static void stop_workers(struct vault *vault)
             work_end_locked(m, WORK_CLOSE);
         (void)pthread_cond_broadcast(&vault->changed);
     }
+    reach_cancel(vault);
+    order_desk_stop(vault->desk);
     for (size_t i = 0; i < vault->worker_count; i++) {
         if (vault->workers[i].has_thread)
             (void)pthread_join(vault->workers[i].thread, NULL);
@@ -339,6 +382,8 @@ void vault_close(struct vault *vault)
         return;
     stop_workers(vault);
     keeper_stop(vault);
+    network_stop(vault);
+    reach_stop(vault);
     dispatch_close(vault);
     while (vault->jobs) {
         struct job *job = vault->jobs;
@@ -351,6 +396,7 @@ void vault_close(struct vault *vault)
         machine_free(machine);
     }
     ends_close(vault);
+    order_desk_close(vault->desk);
     policy_release(vault);
     if (vault->state_store != vault->log_store)
         store_close(vault->state_store);
@@ -360,6 +406,7 @@ void vault_close(struct vault *vault)
     (void)pthread_cond_destroy(&vault->changed);
     (void)pthread_mutex_destroy(&vault->lock);
     (void)pthread_mutex_destroy(&vault->change_lock);
+    (void)pthread_mutex_destroy(&vault->keys_lock);
     free(vault->data_dir);
     free(vault);
 }

@@ -21,7 +21,10 @@ struct vault_options {
     const char *state_store;          /* the same, or one of its own */
     const char *log_store_credential; /* azure/access.h; NULL or "": none needed */
     const char *state_store_credential;
-    const char *key_file;        /* master key */
+    const char *key_file; /* master key */
+    const char *keys;     /* one in a vault instead, keys/keys.h; NULL or "": none */
+    const char *keys_credential; /* for that vault */
+    const char *key_passphrase;  /* of the file, by reference; NULL or "": none */
     uint32_t job_threads;        /* machines worked on at once; 0: 4 */
     uint32_t cycle_workers;      /* 0: 2 */
     uint32_t segment_bytes;      /* 0: 4 MiB */
@@ -34,10 +37,13 @@ struct vault_options {
     uint64_t delta_min_ms; /* 0: 1 h: next delta = min(max(delta_min, previous/2), max) */
     uint64_t delta_max_ms; /* 0: 12 h */
     bool auto_repair;
-    const char *timezone;      /* of windows and calendar; NULL or "": the system's */
-    const char *blackout_file; /* GatewayDataWorker.json; watched; NULL or "": none */
-    uint64_t events_kept;      /* newest; 0: 200000 */
-    uint64_t events_keep_ms;   /* and not older; 0: 90 days */
+    const char *timezone;        /* of windows and calendar; NULL or "": the system's */
+    const char *blackout_file;   /* GatewayDataWorker.json; watched; NULL or "": none */
+    uint64_t applier_lost_ms;    /* silent for so long: told; 0: 2 min */
+    uint64_t applier_give_up_ms; /* lost for so long: its jobs fail; 0: 1 h */
+    uint64_t events_kept;        /* newest; 0: 200000 */
+    uint64_t events_keep_ms;     /* and not older; 0: 90 days */
+    uint64_t network_check_ms;   /* between looks in the background; 0: none */
 };
 
 MUST_CHECK struct vault *vault_open(const struct vault_options *options, struct err *err);
@@ -56,9 +62,10 @@ void vault_act_as(const char *who);
  * host_buffer?, vddk_library?, hotadd_machine?, hotadd_device_dir?, quiesce?, power_off?,
  * datastore_floor?, snapshot_deadline_ms?, end_deadline_ms?}, qemu {qmp, name?,
  * scratch_dir?, granularity?, scratch_max?}, image {paths[], name?, cpus?, memory_bytes?,
- * changes?}; local {dir, format?, accel?, qemu?, device_map?}; any of them {fault?:
- * {seed, rate_per_million, after, kind, delay_ms, corrupt, trigger}}. Opened once to
- * prove that it works; FAIL_CONFLICT: name taken. */
+ * changes?}; local {dir, format?, accel?, qemu?, device_map?}; any target {applier?: who
+ * works on it, with paths of his host}; any of them {fault?: {seed, rate_per_million,
+ * after, kind, delay_ms, corrupt, trigger}}. Opened once to prove that it works;
+ * FAIL_CONFLICT: name taken. */
 MUST_CHECK bool vault_source_add(struct vault *vault, const char *name, const char *kind,
                                  const json_t *options, struct err *err);
 MUST_CHECK bool vault_source_remove(struct vault *vault, const char *name,
@@ -72,6 +79,13 @@ MUST_CHECK bool vault_target_add(struct vault *vault, const char *name, const ch
 MUST_CHECK bool vault_target_remove(struct vault *vault, const char *name,
                                     struct err *err);
 MUST_CHECK json_t *vault_target_list(struct vault *vault, struct err *err);
+/* What would go wrong there: {findings: [...]} */
+MUST_CHECK json_t *vault_target_check(struct vault *vault, const char *name,
+                                      struct err *err);
+/* What of ours it holds: {things: [{kind, name, id, machine, machine_id, role, state,
+ * size_bytes, allocated_bytes, known}]}; FAIL_INPUT: it cannot tell. */
+MUST_CHECK json_t *vault_target_inventory(struct vault *vault, const char *name,
+                                          struct err *err);
 
 /* Machines that the source (NULL: every source) has now: {machines: [...]} */
 MUST_CHECK json_t *vault_discover(struct vault *vault, const char *source,
@@ -141,6 +155,14 @@ MUST_CHECK json_t *vault_blackout_get(struct vault *vault, struct err *err);
 /* See vault/blackout.h; "": none. FAIL_CONFLICT: a file says which. */
 MUST_CHECK bool vault_blackout_set(struct vault *vault, const char *windows,
                                    struct err *err);
+/* Master keys: {kind, where, passphrase, masters: [{master, current, enabled,
+ * created_ms?, machines}], machines, pending}. Asks a vault, for up to 20 s or so. */
+MUST_CHECK json_t *vault_keys_status(struct vault *vault, struct err *err);
+/* Wraps every machine's data key with the newest master; is_new: makes a new one first.
+ * {master, made, rewrapped, machines}. What was wrapped before opens at any instant,
+ * whether this succeeds or not; asked again it goes on. FAIL_CONFLICT: it runs already.
+ * Takes one or two requests for each machine when the master is in a vault. */
+MUST_CHECK json_t *vault_keys_rewrap(struct vault *vault, bool is_new, struct err *err);
 /* What was ours and belongs to nothing any more: {orphans: [{kind, where, what, machine,
  * remove}]}; remove false: not known to be ours, left alone. */
 MUST_CHECK json_t *vault_orphans(struct vault *vault, struct err *err);
@@ -152,6 +174,16 @@ MUST_CHECK json_t *vault_orphans_clean(struct vault *vault, struct err *err);
  * blackout?, …}: see doc/api.md. Takes seconds of computing for thousands of machines. */
 MUST_CHECK json_t *vault_plan(struct vault *vault, const json_t *request,
                               struct err *err);
+/* Looks at every endpoint of the configuration, or those of one role (NULL: all): {at_ms,
+ * took_ms, verdict, endpoints: [{role, label, host, verdict, steps: [{step, verdict,
+ * cause, remedy, took_ms}]}]}. Takes seconds. */
+MUST_CHECK json_t *vault_network_check(struct vault *vault, const char *role,
+                                       const struct cancel *cancel, struct err *err);
+/* {connections: [...], last_check}: what connections saw, and the last look at all. */
+MUST_CHECK json_t *vault_network_status(struct vault *vault, struct err *err);
+/* {source_region, target_region, cloud?}: doctor/peering.h */
+MUST_CHECK json_t *vault_network_plan(struct vault *vault, const json_t *request,
+                                      struct err *err);
 /* {version, uptime_ms, machines, jobs_running, data_dir, ...} */
 MUST_CHECK json_t *vault_status(struct vault *vault, struct err *err);
 

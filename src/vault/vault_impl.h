@@ -16,9 +16,11 @@
  *   verify.c         source against replica
  *   views.c          machines as JSON             queries.c    jobs, events, settings
  *   policy.c         blackout and throttle        keeper.c     what time itself asks for
+ *   network.c        the doctor: asked, before enabling, and in the background
  *   audit.c          who                          orphans.c    what nobody owns any more
+ *   key_admin.c      master keys and their rotation
  *
- * Locks, in this order: change_lock, then lock. change_lock is held from deciding a
+ * Locks, in this order: keys_lock, change_lock, lock. change_lock is held from deciding a
  * change over writing it to the catalog to publishing it in memory, so that both tell the
  * same story (it is the one lock that is held over I/O, of the catalog only). lock guards
  * the fields below and is never held over I/O.
@@ -88,7 +90,6 @@ struct machine {
     char name[MACHINE_NAME_BYTES];
     char source[64];
     char target[64];
-    char key_wrapped[KEYS_WRAPPED_MAX];
     bool auto_repair;
     char marker[128]; /* of the boot proof, when an operation gives none */
     struct id key_id;
@@ -97,6 +98,7 @@ struct machine {
     /* Guarded by change_lock. */
     uint64_t version; /* of the catalog's row */
     /* Guarded by lock. */
+    char key_wrapped[KEYS_WRAPPED_MAX];
     struct machine_def *def; /* owned; disk sizes follow the source */
     struct machine_facts facts;
     uint64_t recovery_cycle; /* 0: none */
@@ -158,7 +160,8 @@ struct work {
     bool is_hurried; /* no more attempts after this one: somebody waits */
 };
 
-struct end; /* ends.c: one named source or target */
+struct end;        /* ends.c: one named source or target */
+struct order_desk; /* applier/order_desk.h */
 
 struct vault {
     /* Set by vault_open, never changed. */
@@ -167,10 +170,13 @@ struct vault {
     struct store *log_store;
     struct store *state_store; /* may be the same as log_store */
     struct keys *keys;
+    struct order_desk *desk; /* orders to remote appliers */
     struct throttle *throttle;
     struct zone *zone;   /* of the clock on the gateway's wall */
     char *blackout_file; /* NULL: none */
     struct keeper *keeper;
+    struct network *network;
+    struct reach *reach;
     struct cycle_options cycle_options;
     struct sched_rules rules;
     struct admission_limits limits;
@@ -179,6 +185,8 @@ struct vault {
     uint64_t opened_mono_ms;
     size_t worker_count;
     struct worker *workers;
+    /* Held over a rotation of keys, by nobody who waits for it. */
+    pthread_mutex_t keys_lock;
     /* Held over catalog writes. */
     pthread_mutex_t change_lock;
     /* Guarded by lock. */
@@ -249,7 +257,10 @@ AUTO_CLEANUP(struct machine, machine_free);
 
 /* ---- records.c ---- */
 MUST_CHECK bool records_load(struct vault *vault, struct err *err);
-MUST_CHECK bool record_machine_remove(struct vault *vault, const struct machine *machine,
+/* Then it is_gone: one that is not, seen under change_lock, stays as long as that is
+ * held.
+ */
+MUST_CHECK bool record_machine_remove(struct vault *vault, struct machine *machine,
                                       struct err *err);
 /* Writes one of the rows that could not be written before; false: none was written. */
 bool record_dirty(struct vault *vault);
@@ -319,11 +330,15 @@ struct machine_io {
     struct machine_def *def; /* owned copy */
     struct secret *key;
     struct id key_id;
+    char key_wrapped[KEYS_WRAPPED_MAX]; /* for an applier elsewhere */
     char *map_dir;
-    struct target *target; /* borrowed from ends */
-    struct source *source; /* this one's alone until close */
+    struct target *target;               /* borrowed from ends */
+    struct source *source;               /* this one's alone until close */
+    struct store *log_view, *state_view; /* ended by work->cancel; NULL: not needed */
     struct cycle_context cycle;
     struct apply_context apply;
+    bool is_remote; /* the target's work is done by an applier elsewhere */
+    bool is_open;   /* remote: nobody knows whether what was asked for last goes on */
 };
 /* needs: IO_* bits. */
 MUST_CHECK bool machine_io_open(struct work *work, unsigned needs, struct machine_io *ret,
@@ -333,6 +348,9 @@ static inline void auto_machine_io_close(struct machine_io *io)
 {
     machine_io_close(io);
 }
+/* apply_recover and apply_cycle, by us or by the applier whose target it is. */
+MUST_CHECK bool replica_recover(struct machine_io *io, struct err *err);
+MUST_CHECK bool replica_apply(struct machine_io *io, uint64_t cycle, struct err *err);
 /* Brings an interrupted apply to its end; FAIL_CONFLICT when the replica holds no whole
  * recovery point. */
 MUST_CHECK bool replica_make_whole(struct machine_io *io, struct err *err);
@@ -345,6 +363,8 @@ void ends_close(struct vault *vault);
  * serves one at a time; deadline_ms 0: as long as the token allows. */
 /* For those who show them: borrowed texts, valid while lock is held. */
 MUST_CHECK json_t *ends_view(struct vault *vault, enum end_role role);
+/* Who works on that target, and when he was seen; null: we do. */
+MUST_CHECK json_t *ends_applier_view_locked(struct vault *vault, const char *target);
 MUST_CHECK struct source *ends_source_take(struct vault *vault, const char *name,
                                            uint64_t deadline_ms,
                                            const struct cancel *cancel, struct err *err);

@@ -281,6 +281,7 @@ static json_t *machine_view_locked(struct vault *vault, struct machine *machine)
     json_put_text(view, "source", machine->source);
     json_put_text(view, "target", machine->target);
     json_put_text(view, "gateway", machine->gateway);
+    json_put_take(view, "applier", ends_applier_view_locked(vault, machine->target));
     put_states(view, &facts);
     json_put_take(view, "last_error",
                   error_view(machine->last_error.kind, machine->last_error.text));

@@ -46,7 +46,7 @@ kedge replicate lab prod --target here --marker 'kedge-guest: ready'
 wait_first_delta
 check_replica 0
 before=$(records)
-names states | grep -q '^site-1/' || fail "nothing of the machine in the state container"
+names states | grep '^site-1/' >/dev/null || fail "nothing of the machine in the state container"
 
 say "deltas"
 for _ in 1 2; do

@@ -183,6 +183,35 @@ bool vault_target_remove(struct vault *vault, const char *name, struct err *err)
     return strcmp(name, "here") == 0 ? true : gone("target", name, err);
 }
 
+json_t *vault_target_check(struct vault *vault, const char *name, struct err *err)
+{
+    (void)vault;
+    atomic_fetch_add(&calls, 1);
+    if (strcmp(name, "here") != 0) {
+        (void)gone("target", name, err);
+        return NULL;
+    }
+    return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "severity", "blocker",
+                     "code", "azure.permission", "what", "resource group 'rg'", "why",
+                     "not allowed: Microsoft.Compute/disks/write", "remedy",
+                     "assign the role 'Contributor'");
+}
+
+json_t *vault_target_inventory(struct vault *vault, const char *name, struct err *err)
+{
+    (void)vault;
+    atomic_fetch_add(&calls, 1);
+    if (strcmp(name, "here") != 0) {
+        (void)gone("target", name, err);
+        return NULL;
+    }
+    return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:b}]}", "things", "kind",
+                     "disk", "name", "web1-disk0", "id", "/subscriptions/s/disks/d",
+                     "machine", "web1", "machine_id", "00112233445566778899aabbccddeeff",
+                     "role", "vm", "state", "Attached", "size_bytes", (json_int_t)1048576,
+                     "allocated_bytes", (json_int_t)0, "known", 0);
+}
+
 json_t *vault_target_list(struct vault *vault, struct err *err)
 {
     (void)vault, (void)err;
@@ -586,6 +615,25 @@ json_t *vault_orphans(struct vault *vault, struct err *err)
 json_t *vault_orphans_clean(struct vault *vault, struct err *err)
 {
     return vault_orphans(vault, err);
+}
+
+json_t *vault_keys_status(struct vault *vault, struct err *err)
+{
+    (void)vault, (void)err;
+    atomic_fetch_add(&calls, 1);
+    return json_pack("{s:s, s:s, s:b, s:[{s:s, s:b, s:b, s:I, s:i}], s:i, s:i}", "kind",
+                     "vault-key", "where", "https://v1.vault.azure.net/keys/kedge",
+                     "passphrase", 0, "masters", "master", "vault-key:0f", "current", 1,
+                     "enabled", 1, "created_ms", (json_int_t)1700000000000, "machines", 3,
+                     "machines", 4, "pending", 1);
+}
+
+json_t *vault_keys_rewrap(struct vault *vault, bool is_new, struct err *err)
+{
+    (void)vault, (void)err;
+    atomic_fetch_add(&calls, 1);
+    return json_pack("{s:b, s:s, s:i, s:i}", "made", is_new, "master", "file:1f0e",
+                     "rewrapped", 3, "machines", 4);
 }
 
 uint64_t vault_last_event(struct vault *vault)

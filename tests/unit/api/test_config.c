@@ -5,6 +5,7 @@
 #include "daemon/config.h"
 #include "daemon/init.h"
 #include "daemon/lock.h"
+#include "daemon/network_rules.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,6 +76,11 @@ static void bad_lines_name_file_and_line(void **state)
         {"state_store = blob:https://acc.blob.core.windows.net/con",
          "f: ", "set state_store_credential"},
         {"log_store_credential = x", "f:1: ", "absolute"},
+        {"keys = /x", "f:1: ", "write it to key_file"},
+        {"keys = vault", "f:1: ", "names no master key"},
+        {"keys = vault:https://v.vault.azure.net/keys/k/1", "f:1: ", "one version"},
+        {"keys = vault:https://v.vault.azure.net/keys/k", "f: ", "set keys_credential"},
+        {"key_passphrase = secret words", "f:1: ", "cred:NAME"},
         {"job_threads = 0", "f:1: ", "1 to 256"},
         {"job_threads = 4x", "f:1: ", "whole number"},
         {"job_threads = -1", "f:1: ", "whole number"},
@@ -87,6 +93,12 @@ static void bad_lines_name_file_and_line(void **state)
         {"compression = zip", "f:1: ", "fast, compact, none"},
         {"log_level = loud", "f:1: ", "debug, info"},
         {"listen = 0.0.0.0:80", "f:1: ", "loopback"},
+        {"proxy = squid:3128", "f:1: ", "http://"},
+        {"proxy_bypass = a..b", "f:1: ", "'a..b'"},
+        {"proxy_roles = arm=yes", "f:1: ", "ROLE=proxy"},
+        {"require_private = logs", "f:1: ", "'logs' is no role"},
+        {"dns_servers = dns", "f:1: ", "name server"},
+        {"hosts_file = hosts", "f:1: ", "absolute"},
         {"roles = gateway", "f:1: ", "write roles = all"},
         {"throttle = 1M\n# c\nthrottle = 2M", "f:3: ", "set already at line 1"},
         {"delta_min = 3h\ndelta_max = 2h", "f: ", "shorter than delta_min"},
@@ -109,6 +121,58 @@ static void bad_lines_name_file_and_line(void **state)
     struct err err = ERR_INIT;
     assert_false(config_parse_text("f", "a\0b = 1", 7, &c, &err));
     assert_non_null(strstr(err.text, "NUL"));
+}
+
+static void an_appliances_rules_are_read(void **state)
+{
+    static const struct {
+        const char *text, *rules;
+    } OF[] = {
+        {"{\"EnableProxyBypassList\": \"true\", \"ProxyBypassList\": \"a, .*.b\"}",
+         "a, .*.b\n"},
+        {"\xef\xbb\xbf{\"Cloud\": \"Public\", \"EnableProxyBypassList\": true, "
+         "\"ProxyBypassList\": [\"a\", \".*.b\"]}",
+         "a\n.*.b\n"},
+        {"{\"EnableProxyBypassList\": \"false\", \"ProxyBypassList\": \"a\"}", ""},
+        {"{\"ProxyBypassList\": \"a\"}", ""},
+        {"{\"EnableProxyBypassList\": \"True\"}", ""},
+    };
+    static const char *const WRONG[] = {
+        "",
+        "[]",
+        "{\"EnableProxyBypassList\": \"yes\"}",
+        "{\"EnableProxyBypassList\": 1}",
+        "{\"EnableProxyBypassList\": \"true\", \"ProxyBypassList\": [1]}",
+        "{\"EnableProxyBypassList\": \"true\", \"ProxyBypassList\": {}}"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(OF); i++) {
+        AUTO(buf_release) struct buf rules = {0};
+        struct err err = ERR_INIT;
+        if (!appliance_bypass_read("f", OF[i].text, strlen(OF[i].text), &rules, &err))
+            fail_msg("%s", err.text);
+        assert_string_equal(buf_text(&rules), OF[i].rules);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(WRONG); i++) {
+        AUTO(buf_release) struct buf rules = {0};
+        struct err err = ERR_INIT;
+        if (appliance_bypass_read("f", WRONG[i], strlen(WRONG[i]), &rules, &err))
+            fail_msg("'%s' was taken", WRONG[i]);
+    }
+}
+
+static void a_reload_takes_what_it_may(void **state)
+{
+    AUTO(config_release) struct config old = {0}, fresh = {0};
+    struct err err = ERR_INIT;
+    (void)state;
+    assert_true(parse("proxy = http://a:1\nthrottle = 1M\nrun_dir = /r\n", &old, &err));
+    assert_true(parse("proxy_bypass = .*.b.example\nthrottle = 2M\nrun_dir = /s\n",
+                      &fresh, &err));
+    config_take_reloaded(&old, &fresh);
+    assert_string_equal(old.proxy, "none");
+    assert_string_equal(old.proxy_bypass, ".*.b.example");
+    assert_int_equal(old.throttle_bps, 2 * MIB);
+    assert_string_equal(old.run_dir, "/r");
 }
 
 static void what_is_printed_can_be_read(void **state)
@@ -153,7 +217,7 @@ static void init_makes_all_once(void **state)
     struct stat st;
     (void)state;
     assert_non_null(mkdtemp(dir));
-    assert_true(init_make(dir, &report, &err));
+    assert_true(init_make(dir, NULL, &report, &err));
     AUTO(free) char *path = file_join(dir, "kedge.conf");
     assert_true(config_read(path, &c, &err));
     assert_int_equal(stat(c.key_file, &st), 0);
@@ -162,7 +226,7 @@ static void init_makes_all_once(void **state)
     assert_int_equal(st.st_mode & 077, 0);
     assert_int_equal(st.st_size, 65);
     assert_true(file_read(c.token_file, 100, &before, &err));
-    assert_false(init_make(dir, &report, &err));
+    assert_false(init_make(dir, NULL, &report, &err));
     assert_int_equal(err.kind, FAIL_CONFLICT);
     assert_true(file_read(c.token_file, 100, &after, &err));
     assert_string_equal(buf_text(&before), buf_text(&after));
@@ -172,7 +236,7 @@ static void init_makes_all_once(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(unlink(c.token_file), 0);
     err_clear(&err);
-    assert_true(init_make(dir, &report, &err));
+    assert_true(init_make(dir, NULL, &report, &err));
     assert_true(file_exists(path));
     assert_int_equal(stat(c.token_file, &st), 0);
     assert_true(file_read(c.key_file, 1000, &key_after, &err));
@@ -205,6 +269,8 @@ int main(void)
         cmocka_unit_test(empty_file_is_all_defaults),
         cmocka_unit_test(good_lines),
         cmocka_unit_test(bad_lines_name_file_and_line),
+        cmocka_unit_test(an_appliances_rules_are_read),
+        cmocka_unit_test(a_reload_takes_what_it_may),
         cmocka_unit_test(what_is_printed_can_be_read),
         cmocka_unit_test(the_manual_is_current),
         cmocka_unit_test(init_makes_all_once),

@@ -51,6 +51,10 @@ expect 0 "ok" "$kedged" --check-config
 expect 0 "data_dir = $dir/data" "$kedged" --print-config
 expect 0 "segment_size" "$kedged" --help
 expect 2 "kedged --help" "$kedged" --frob
+expect 0 '12076:5160' "$kedged" --plan-network=usgovtexas,usgovvirginia,usgov
+expect 2 "is not two regions" "$kedged" --plan-network=eastus
+expect 0 '"endpoints": []' "$kedged" -c kedge.conf --check-network
+expect 2 "'lsa'" "$kedged" -c kedge.conf --check-network=lsa
 expect 2 "is not an option" "$kedged" frob
 sed 's/^throttle = .*/throttle = quick/' kedge.conf >bad.conf
 expect 2 "bad.conf:" "$kedged" -c "$dir/bad.conf" --check-config
@@ -97,6 +101,10 @@ expect 0 "removed" "$kedge" source remove kvm
 expect 0 "target 't' added" "$kedge" target add t local --dir d
 expect 0 "here" "$kedge" target list
 expect 5 "there is no target" "$kedge" target remove nope
+expect 6 "1 blocker" "$kedge" target check here
+expect 5 "there is no target" "$kedge" target check nope
+expect 0 "orphan" "$kedge" target inventory here
+expect 0 '"known"' "$kedge" target inventory here --json
 expect 0 "replicate db2: done" "$kedge" replicate kvm db2
 expect 5 "there is no target" "$kedge" replicate kvm db2 --target nope
 for op in sync pause resume repair stop test-migrate test-cleanup migrate complete verify; do
@@ -128,8 +136,23 @@ expect 0 "Europe/Berlin" "$kedge" blackout set 'Monday;7:00;7h'
 expect 2 "window 1, character 1" "$kedge" blackout set Mondy
 expect 0 '"windows"' "$kedge" blackout clear --json
 expect 2 "needs one more word" "$kedge" blackout
+expect 6 "'connect' failed; see above" "$kedge" network check
+expect 6 "10.1.0.5 is silent; check the circuit" "$kedge" network check log-store
+expect 6 '"verdict": "failed"' "$kedge" network check --json
+expect 2 "'lsa'" "$kedge" network check lsa
+one_line
+expect 0 "http://192.0.2.10:3128" "$kedge" network status
+expect 0 '"last_check"' "$kedge" network status --json
+expect 0 "12076:51004" "$kedge" network plan --source-region eastus --target-region "West US"
+expect 0 "lsasite1.blob.core.windows.net" "$kedge" network plan --source-region eastus --target-region westus
+expect 2 "both regions are needed" "$kedge" network plan --source-region eastus
+expect 2 "near names are eastus, eastus2" "$kedge" network plan --source-region eastus9 --target-region westus
 expect 0 "log objects" "$kedge" orphans list
 expect 0 '"ours": true' "$kedge" orphans clean --json
+expect 0 "vault-key:0f" "$kedge" keys status
+expect 0 "kedge keys rewrap" "$kedge" keys status
+expect 0 "3 of 4" "$kedge" keys rotate
+expect 0 '"made": false' "$kedge" keys rewrap --json
 expect 0 "(uid:" "$kedge" events --last 5
 expect 0 '"who": "uid:' "$kedge" job 2 --json
 expect 0 '"3.1.0"' "$kedge" openapi

@@ -236,8 +236,9 @@ static void a_put_costs_one_request(void **state)
         if (!store_put(store, name, (const uint8_t *)"x", 1, STORE_REPLACE, &err))
             fail_msg("%s", err.text);
     }
-    /* Besides: two parents looked at, the folder surveyed. */
-    assert_int_equal(fault_proxy_requests(proxy), before + 50 + 3);
+    /* Besides: two parents looked at, the folder surveyed, and a checksum that the
+     * emulator does not know. */
+    assert_int_equal(fault_proxy_requests(proxy), before + 50 + 4);
     store_close(store);
     fault_proxy_stop(proxy);
 }
@@ -292,7 +293,7 @@ static void a_sas_works_ends_and_is_renewed(void **state)
     clock_sleep_ms(2500);
     assert_false(store_put(store, "c", (const uint8_t *)"x", 1, STORE_REPLACE, &err));
     assert_int_equal(err.kind, FAIL_AUTH);
-    assert_non_null(strstr(err.text, "write a new one"));
+    assert_non_null(strstr(err.text, "put a new one there"));
     (void)sas_credential("racwdl", 3600); /* somebody does */
     put_one(store, "c");
     store_close(store);
