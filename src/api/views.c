@@ -503,6 +503,7 @@ static const struct api_field NETWORK_CHECK[] = {
 static const struct api_field NETWORK_CONNECTION[] = {
     {"role", API_TEXT, REQ, .help = "what it is for us"},
     {"host", API_TEXT, REQ, .help = "its name or address"},
+    {"port", API_U64, REQ, .help = "its port"},
     {"address", API_TEXT, REQ, .help = "connected to last, or empty"},
     {"class", API_TEXT, REQ, .help = "private, public or local"},
     {"proxy", API_TEXT, REQ, .help = "through which proxy; empty: directly"},

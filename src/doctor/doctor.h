@@ -34,6 +34,7 @@ enum doctor_kind {
     DOCTOR_ENTRA, /* tokens */
     DOCTOR_ARM,   /* sign-in and permissions */
     DOCTOR_HTTPS, /* something that answers over TLS: vCenter, an ESXi host, a vault */
+    DOCTOR_PORT,  /* it takes connections, no more is asked: an ESXi host's NFC service */
 };
 
 /* One endpoint to look at. Texts are borrowed for the run. */
@@ -41,7 +42,8 @@ struct doctor_target {
     enum path_role role;
     enum doctor_kind kind;
     const char *label; /* which one, for people: "log_store", "source 'vc'" */
-    const char *url;   /* "https://host[:port]"; of blobs with container and prefix */
+    const char *url;   /* "https://host[:port]"; of blobs with container and prefix, of
+                        * a port "http://host:port" */
     const char *credential_file; /* azure/access.h; NULL: none */
     const char *ca_file;         /* of DOCTOR_HTTPS; NULL: the system's */
     const uint8_t *pin;          /* of DOCTOR_HTTPS; NULL: none */

@@ -137,6 +137,15 @@ void doctor_list_add_https(struct doctor_list *list, enum path_role role,
     target->pin = keep_pin(list, pin);
 }
 
+void doctor_list_add_port(struct doctor_list *list, enum path_role role,
+                          const char *label, const char *host, uint16_t port)
+{
+    char url[URL_BYTES];
+    (void)snprintf(url, sizeof url, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
+                   host, port);
+    (void)add(list, role, DOCTOR_PORT, label, url);
+}
+
 static void name_arm(struct doctor_list *list, struct doctor_target *target,
                      const struct doctor_arm *arm)
 {

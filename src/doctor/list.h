@@ -34,6 +34,10 @@ void doctor_list_add_https(struct doctor_list *list, enum path_role role,
                            const char *label, const char *url, const char *ca_file,
                            const uint8_t *pin);
 
+/* Any port of a host. */
+void doctor_list_add_port(struct doctor_list *list, enum path_role role,
+                          const char *label, const char *host, uint16_t port);
+
 /* A vault of keys; credential_file as of a store. */
 void doctor_list_add_keys(struct doctor_list *list, const char *url,
                           const char *credential_file);

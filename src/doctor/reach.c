@@ -357,7 +357,8 @@ void visit_reach(struct visit *visit)
     step_connect(visit, &way, &peer, &err);
     step_tunnel(visit, &way, &peer, &err);
     step_tls(visit, &peer, is_done, &err);
-    step_clock(visit);
+    if (visit->target->kind != DOCTOR_PORT)
+        step_clock(visit);
     if (way.has_choice)
         path_choice_release(&way.choice);
 }

@@ -113,6 +113,7 @@ void path_observe(enum path_role role, const char *url, const char *address,
 struct path_seen {
     enum path_role role;
     char host[PATH_NAME_BYTES];
+    uint16_t port;
     char address[64];
     char proxy[PATH_NAME_BYTES]; /* "" direct */
     char rule[PATH_RULE_BYTES];

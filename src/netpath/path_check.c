@@ -47,7 +47,7 @@ static size_t gather(const struct path_rules *rules, const struct path_endpoint 
     for (size_t i = 0; i < path_net()->seen.count; i++) {
         const struct seen_entry *entry = path_net()->seen.entries[i];
         struct known one = {.role = entry->seen.role,
-                            .port = entry->port,
+                            .port = entry->seen.port,
                             .is_private = rules->must_be_private[entry->seen.role] ||
                                           entry->was_private};
         text_copy(one.host, sizeof one.host, entry->seen.host);

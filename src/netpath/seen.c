@@ -12,7 +12,7 @@ static int compare(const struct seen_entry *entry, enum path_role role, const ch
     int by_host = strcasecmp(entry->seen.host, host);
     if (by_host)
         return by_host;
-    return (entry->port > port) - (entry->port < port);
+    return (entry->seen.port > port) - (entry->seen.port < port);
 }
 
 /* The first that is not less. */
@@ -64,7 +64,7 @@ struct seen_entry *seen_take(struct seen_table *table, enum path_role role,
         entry = table->entries[at] = xcalloc(1, sizeof *entry);
         table->count++;
         entry->seen.role = role;
-        entry->port = port;
+        entry->seen.port = port;
         text_copy(entry->seen.host, sizeof entry->seen.host, host);
         (void)snprintf(entry->url, sizeof entry->url,
                        strchr(host, ':') ? "https://[%s]:%u" : "https://%s:%u", host,

@@ -12,7 +12,6 @@
 struct seen_entry {
     struct path_seen seen;
     char url[PATH_NAME_BYTES + 16]; /* "https://host:port" */
-    uint16_t port;
     uint64_t used_at_ms;
     struct circuit circuit;
     bool has_choice;                         /* proxy and rule are set */

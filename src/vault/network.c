@@ -94,6 +94,18 @@ static void add_target(struct doctor_list *list, const json_t *end)
         doctor_list_add_arm(list, &arm);
 }
 
+/* Which hosts there are only the sources know, and what a machine may move to their own
+ * check tells; these have answered once. */
+static void add_esxi_hosts(struct doctor_list *list)
+{
+    AUTO(free) struct path_seen *seen = xcalloc(MAX_SEEN, sizeof *seen);
+    size_t count = MIN_OF(path_seen_list(seen, MAX_SEEN), (size_t)MAX_SEEN);
+    for (size_t i = 0; i < count; i++)
+        if (seen[i].role == ROLE_ESXI && seen[i].answers > 0)
+            doctor_list_add_port(list, ROLE_ESXI, "disk data (NFC)", seen[i].host,
+                                 seen[i].port);
+}
+
 /* target: only that one, and no sources; NULL: everything. */
 static void gather(struct vault *vault, const char *target, struct doctor_list *list)
 {
@@ -118,6 +130,7 @@ static void gather(struct vault *vault, const char *target, struct doctor_list *
         return;
     AUTO(json_free) json_t *sources = ends_view(vault, END_SOURCE);
     json_array_foreach(sources, i, end) add_source(list, end);
+    add_esxi_hosts(list);
 }
 
 /* ---- what is remembered ---- */
@@ -207,6 +220,7 @@ static json_t *seen_json(const struct path_seen *seen)
     json_t *json = json_object();
     json_put_text(json, "role", path_role_name(seen->role));
     json_put_text(json, "host", seen->host);
+    json_put_u64(json, "port", seen->port);
     json_put_text(json, "address", seen->address);
     json_put_text(json, "class", CLASSES[seen->class]);
     json_put_text(json, "proxy", seen->proxy);

@@ -39,6 +39,16 @@ def session_expired_in_mid_delta(t, vm):
 
 
 @CASES.case()
+def network_check_looks_at_vcenter_and_hosts(t, vm):
+    """The hosts are those that disk data was read from."""
+    t.replicate(vm)
+    t.settle(vm)
+    report = t.json("network", "check")
+    seen = {e["role"]: [e["verdict"], e["steps"][-1]["step"]] for e in report["endpoints"]}
+    must(seen == {"vcenter": ["ok", "clock"], "esxi": ["ok", "connect"]}, f"the doctor says {report}")
+
+
+@CASES.case()
 def vcenter_restart_in_mid_delta(t, vm):
     mid_cycle(t, vm, lambda: t.do("vcenter_restart"))
 

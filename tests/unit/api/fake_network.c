@@ -40,13 +40,13 @@ json_t *vault_network_check(struct vault *vault, const char *role,
 json_t *vault_network_status(struct vault *vault, struct err *err)
 {
     (void)vault, (void)err;
-    return json_pack("{s:[{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s}], s:o}",
-                     "connections", "role", "state-store", "host",
-                     "gwsasite1.blob.core.windows.net", "address", "192.0.2.10", "class",
-                     "public", "proxy", "http://192.0.2.10:3128", "rule",
-                     "proxy: no bypass rule names this host", "at_ms",
-                     (json_int_t)1700000000000, "latency_ms", 12, "answers", 34,
-                     "failures", 1, "problem", "", "last_check", report());
+    return json_pack(
+        "{s:[{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s}], s:o}",
+        "connections", "role", "state-store", "host", "gwsasite1.blob.core.windows.net",
+        "port", 443, "address", "192.0.2.10", "class", "public", "proxy",
+        "http://192.0.2.10:3128", "rule", "proxy: no bypass rule names this host",
+        "at_ms", (json_int_t)1700000000000, "latency_ms", 12, "answers", 34, "failures",
+        1, "problem", "", "last_check", report());
 }
 
 json_t *vault_network_plan(struct vault *vault, const json_t *request, struct err *err)

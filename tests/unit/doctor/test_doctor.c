@@ -183,6 +183,32 @@ static void no_tls_and_nobody_are_told_apart(void **state)
     assert_one(closed, ca_file, "connect", "127.0.0.1");
 }
 
+/* Of an ESXi host's NFC service no more is asked than that it takes connections. */
+static void a_port_is_connected_to_and_no_more(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    (void)state;
+    AUTO(close_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &bytes), 0);
+    for (int listens = 0; listens < 2; listens++) {
+        AUTO(doctor_list_release) struct doctor_list list = {0};
+        doctor_list_add_port(&list, ROLE_ESXI, "disk data (NFC)", "127.0.0.1",
+                             ntohs(address.sin_port));
+        if (listens)
+            assert_int_equal(listen(fd, 1), 0);
+        AUTO(doctor_report_release) struct doctor_report report = look_at(&list, NULL);
+        const struct doctor_result *result = &report.results[0];
+        if (!listens)
+            assert_first_failure(result, "connect", "127.0.0.1");
+        else if (doctor_worst(&report) != DOCTOR_OK)
+            fail_msg("%s", doctor_first_failure(result)->cause);
+        assert_string_equal(result->steps[result->step_count - 1].name, "connect");
+    }
+}
+
 static void a_clock_that_is_off_is_a_warning_then_a_failure(void **state)
 {
     struct served served = serve("good.pem", false);
@@ -322,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_pin_takes_the_place_of_chain_name_and_age),
         cmocka_unit_test(old_tls_is_named),
         cmocka_unit_test(no_tls_and_nobody_are_told_apart),
+        cmocka_unit_test(a_port_is_connected_to_and_no_more),
         cmocka_unit_test(a_clock_that_is_off_is_a_warning_then_a_failure),
         cmocka_unit_test(a_canceled_look_ends_with_skipped_steps),
         cmocka_unit_test(a_credential_file_that_is_wrong_is_the_first_step),
