@@ -8,7 +8,9 @@
  *     in the layout;
  * S3  making what is there with our tags is success, so a set that was cut short is made
  *     on from any point;
- * S4  a resource is removed only if it carries our tags for this machine and role: a name
+ * S4  the disks are imported side by side: an import takes minutes at the service, and
+ *     the machine is down meanwhile;
+ * S5  a resource is removed only if it carries our tags for this machine and role: a name
  *     in a set that turned out to be somebody else's is left alone.
  * An upload that became the VM's disk is no part of the set: it is the replica.
  */
@@ -18,6 +20,11 @@
 #include "base/fault.h"
 #include "base/text.h"
 #include "target/azure_names.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define IMPORTS_AT_ONCE ((size_t)8)
 
 const char *azure_set_role(const struct azure_set *set, char out[AZURE_ROLE_BYTES])
 {
@@ -169,6 +176,59 @@ static bool make_disk(const struct azure_build *build, size_t at, struct err *er
     return azure_disk_create(azure->arm, &make, build->cancel, err);
 }
 
+/* S4 */
+struct import_crew {
+    const struct azure_build *build;
+    _Atomic size_t next; /* disk that nobody has taken yet */
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    struct err why; /* the first failure; FAIL_NONE: none */
+};
+
+static bool has_failed(struct import_crew *crew)
+{
+    LOCK_GUARD(&crew->lock);
+    return crew->why.kind != FAIL_NONE;
+}
+
+static void *import_some(void *ctx)
+{
+    struct import_crew *crew = ctx;
+    const struct azure_layout *layout = crew->build->layout;
+    while (!has_failed(crew)) {
+        struct err why = ERR_INIT;
+        size_t at = atomic_fetch_add(&crew->next, 1);
+        if (at >= layout->machine.disk_count)
+            break;
+        if (is_upload(layout, crew->build->set, at) || make_disk(crew->build, at, &why))
+            continue;
+        LOCK_GUARD(&crew->lock);
+        if (crew->why.kind == FAIL_NONE)
+            crew->why = why;
+    }
+    return NULL;
+}
+
+/* When it returns, no request of it is under way. */
+static bool make_disks(const struct azure_build *build, struct err *err)
+{
+    struct import_crew crew = {.build = build, .lock = PTHREAD_MUTEX_INITIALIZER};
+    size_t wanted = MIN_OF(build->layout->machine.disk_count, IMPORTS_AT_ONCE);
+    pthread_t threads[IMPORTS_AT_ONCE];
+    size_t started = 0;
+    while (started + 1 < wanted &&
+           pthread_create(&threads[started], NULL, import_some, &crew) == 0)
+        started++;
+    (void)import_some(&crew); /* this thread too; alone when there are no others */
+    for (size_t i = 0; i < started; i++)
+        (void)pthread_join(threads[i], NULL); /* ours, joined once */
+    (void)pthread_mutex_destroy(&crew.lock);
+    if (crew.why.kind == FAIL_NONE)
+        return true;
+    *err = crew.why;
+    return false;
+}
+
 static bool make_nic(const struct azure_build *build, size_t at, struct err *err)
 {
     struct azure *azure = build->azure;
@@ -247,9 +307,8 @@ bool azure_set_make(struct azure_build *build, bool start, struct err *err)
     struct azure_layout *layout = build->layout;
     struct azure_set *set = build->set;
     bool is_test = set->test[0] != 0;
-    for (size_t i = 0; i < layout->machine.disk_count; i++)
-        if (!is_upload(layout, set, i) && !make_disk(build, i, err))
-            return false;
+    if (!make_disks(build, err))
+        return false;
     for (size_t i = 0; i < set->nic_count; i++)
         if (!make_nic(build, i, err))
             return false;
@@ -284,7 +343,7 @@ bool azure_item_remove(struct azure *azure, enum azure_item item, const char *id
         return why.kind == FAIL_GONE;
     }
     if (strcmp(found, id_text(machine, text)) != 0 || strcmp(found_role, role) != 0)
-        return true; /* S4 */
+        return true; /* S5 */
     switch (item) {
     case AZURE_ITEM_VM:
         return azure_vm_remove(azure->arm, id, err);
