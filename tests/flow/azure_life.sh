@@ -10,11 +10,10 @@
 
 [ -e "${KEDGE_AZURITE:-}/dist/src/blob/main.js" ] || { echo "skipped: KEDGE_AZURITE names no azurite package"; exit 77; }
 AZURITE_PID= SIM_PID=
-stop_cloud() {
-    [ -z "$SIM_PID" ] || { kill "$SIM_PID" 2>/dev/null && wait "$SIM_PID" 2>/dev/null; } || true
-    [ -z "$AZURITE_PID" ] || kill "$AZURITE_PID" 2>/dev/null || true
+end_more() {
+    end_child "$SIM_PID" TERM
+    end_child "$AZURITE_PID" KILL
 }
-trap 'stop_cloud; cleanup' EXIT
 
 say "a storage account and a subscription"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -10,8 +10,7 @@
 [ -e "${KEDGE_AZURITE:-}/dist/src/blob/main.js" ] || { echo "skipped: KEDGE_AZURITE names no azurite package"; exit 77; }
 NAMES=$(dirname "$0")/blob_names.py
 AZURITE_PID=
-stop_azurite() { [ -z "$AZURITE_PID" ] || kill "$AZURITE_PID" 2>/dev/null || true; }
-trap 'stop_azurite; cleanup' EXIT
+end_more() { end_child "$AZURITE_PID" KILL; }
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$DIR/tls.key" -out "$DIR/tls.pem" -days 2 \

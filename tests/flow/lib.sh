@@ -14,15 +14,24 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 say() { printf '== %s\n' "$*"; }
 kedge() { "$BUILD/src/cli/kedge" "$@"; }
 
+# Waits too: what still runs writes into the folder while it is removed.
+end_child() { # PID or "", signal
+    [ -z "$1" ] || kill "-$2" "$1" 2>/dev/null || true
+    [ -z "$1" ] || wait "$1" 2>/dev/null || true
+}
+
+end_more() { :; } # a test that starts more than kedged says here how it ends
+
 cleanup() {
     local status=$?
-    [ -z "$KEDGED_PID" ] || kill -9 "$KEDGED_PID" 2>/dev/null || true
+    end_more
+    end_child "$KEDGED_PID" KILL
     pkill -KILL -f "qemu-.*$DIR/" 2>/dev/null || true
     if [ "$status" != 0 ] && [ "$status" != 77 ]; then
         tail -n 20 "$DIR/kedged.log" 2>/dev/null || true
         tail -n 5 "$DIR"/guest/*.serial 2>/dev/null || true
     fi
-    rm -rf "$DIR"
+    rm -rf "$DIR" || say "left behind: $DIR"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
