@@ -183,7 +183,7 @@ def main():
         if missed:
             failures.append(f"points that nothing reached: {' '.join(missed)}")
             print(f"FAILED  {failures[-1]}", flush=True)
-        kills = options.kills if options.kills is not None else (20 if options.quick else 200)
+        kills = options.kills if options.kills is not None else (10 if options.quick else 200)
         if kills and not options.only:
             try:
                 random_kills(pathlib.Path(top) / "lab", options.build, kills, int(started * 1000))
