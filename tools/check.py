@@ -87,7 +87,7 @@ def meson_test(folder, suites, env=None, exclude=()):
             if test["result"] in ("OK", "EXPECTEDFAIL"):
                 count("passed", name)
             elif test["result"] == "SKIP":
-                count_skip(name, test.get("stdout", ""))
+                count_skip(name, test.get("stdout", "") + test.get("stderr", ""))
             else:
                 text = test.get("stdout", "") + test.get("stderr", "")
                 count("failed", name, text[-6000:])
