@@ -47,21 +47,21 @@ install_packages() {
     fi
     echo "installing:$missing"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q >/dev/null
+    apt-get update -q -o Acquire::Retries=3 >/dev/null
     # shellcheck disable=SC2086 # a list of words
-    apt-get install -q -y --no-install-recommends $missing >/dev/null
+    apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 $missing >/dev/null
 }
 
-# Without them their tests are skipped and say so.
+# Without them their tests are skipped, which tools/check.py does not take for passed.
 install_npm() {
     [ -n "$want_npm" ] && [ "$(cat "$npm_dir/done" 2>/dev/null)" != "$want_npm" ] || return 0
     echo "installing into build-npm: $want_npm"
     mkdir -p "$npm_dir"
     # shellcheck disable=SC2086 # a list of words
-    if npm install --no-save --no-audit --no-fund --loglevel=error --prefix "$npm_dir" $want_npm >/dev/null; then
+    if npm install --no-save --no-audit --no-fund --loglevel=error --fetch-retries=5 --prefix "$npm_dir" $want_npm >/dev/null; then
         echo "$want_npm" >"$npm_dir/done"
     else
-        echo "deps.sh: npm could not install $want_npm; the tests that need them will be skipped" >&2
+        echo "deps.sh: npm could not install $want_npm; the tests that need them cannot run" >&2
     fi
 }
 
