@@ -203,6 +203,8 @@ static bool check_endpoint(struct cli *cli, const char *folder, const char *what
             blockers++;
         print_finding(cli, finding, &out);
     }
+    if (!out.bytes)
+        buf_printf(&out, "%s '%s': nothing stands in the way\n", what, cli->args[0]);
     bool ok;
     if (cli->is_json) {
         buf_release(&out);
