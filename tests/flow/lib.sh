@@ -8,6 +8,7 @@ GUEST=$ROOT/tools/guest
 DIR=$(mktemp -d /var/tmp/kedge-flow-XXXXXX)
 export KEDGE_CACHE=${KEDGE_CACHE:-/var/tmp/kedge-cache}
 export KEDGE_CONFIG=$DIR/k/kedge.conf
+export PATH=$GUEST/one-cpu:$PATH
 KEDGED_PID=
 
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }

@@ -89,7 +89,7 @@ accel=${KEDGE_ACCEL:-tcg}
 [ "$accel" != tcg ] || accel=tcg,tb-size=128
 rm -f "$qmp" "$pid"
 
-qemu-system-x86_64 -name "$name" -machine pc,usb=off,vmport=off,hpet=off -accel "$accel" \
+"$(dirname "$0")/one-cpu/qemu-system-x86_64" -name "$name" -machine pc,usb=off,vmport=off,hpet=off -accel "$accel" \
     -m "$mem" -smp "$cpus" -nodefaults -no-user-config -vga std -display none \
     -kernel "$dir/vmlinux" -append "$(cat "$dir/cmdline") kedge.name=$name$append" \
     -chardev "file,id=serial,path=${serial//,/,,}" -serial chardev:serial \
