@@ -18,6 +18,7 @@ export KEDGE_CONFIG=$DIR/kedge/kedge.conf
 kedge=$BUILD/src/cli/kedge
 kedged=$BUILD/src/daemon/kedged
 guest=tools/guest
+export PATH=$PWD/$guest/one-cpu:$PATH # why: see there
 started=$SECONDS
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' plain=$'\e[0m'; else bold='' dim='' green='' plain=''; fi
